@@ -1,0 +1,345 @@
+"""One pass over one file: what it is, its sound, its pictures and its faces; then what each task has to say."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mediakit import __version__
+from mediakit.errors import MediaError, MissingPackageError, WeightsError
+from mediakit.io import (
+    Frame,
+    MediaInfo,
+    PacketScan,
+    prefetch,
+    probe,
+    read_audio_blocks,
+    read_video,
+    scan_packets,
+    sha256,
+)
+from mediakit.summary import PictureSummarizer, PictureSummary, SoundSummarizer, SoundSummary
+from mediakit.tracks import FaceTrack, FaceTracks
+
+SCHEMA = "mediakit.analysis/1"
+RATE = 16_000
+"""Samples per second at which the sound is looked at: that of the shared audio encoder."""
+
+TASKS = {
+    "parsing": (
+        "Events heard and seen",
+        "Needs the weights of a parsing model (MM-CSE). None ship with this version, which has no parser yet.",
+    ),
+    "deepfake": (
+        "Is the face genuine?",
+        "Needs the weights of a deepfake detector. None ship with this version, which has no detector yet; "
+        "the curves of head pose and expression in the section on faces are what it will read.",
+    ),
+    "colorize": (
+        "Colours from sound",
+        "Needs the weights of a colorizer (AIAIC). None ship with this version, which has no colorizer yet.",
+    ),
+}
+"""Heading of each task's section, and what it says while there are no weights."""
+
+
+@dataclass(frozen=True)
+class FaceSummary:
+    """One face track at a glance; curves are evenly thinned to at most 600 values.
+
+    Attributes:
+        start: First detection in seconds.
+        end: Last detection in seconds.
+        detections: Frames in which the face was detected.
+        missed: Frames inside the track in which it was not.
+        interocular_px: Median distance of the outer eye corners in pixels.
+        time: ``(P,)`` seconds of the curves.
+        pose: ``(P, 3)`` pitch, yaw, roll in degrees, zero for a face that looks into the camera; signs as in
+            :func:`mediakit.motion.euler_angles`.
+        expression: ``(P, S)`` in units of the interocular distance, columns as ``expression_names``.
+        expression_names: Names of the columns.
+        boxes: ``{time of key frame: landmarks (478, 2) in pixels}`` for the pictures kept for show.
+    """
+
+    start: float
+    end: float
+    detections: int
+    missed: int
+    interocular_px: float
+    time: torch.Tensor
+    pose: torch.Tensor
+    expression: torch.Tensor
+    expression_names: tuple[str, ...]
+    boxes: dict[float, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class FacesSummary:
+    """All faces of a file; ``tracks`` with most detections first."""
+
+    detector: dict[str, Any]
+    frames: int
+    frames_with_face: int
+    dropped: int
+    tracks: tuple[FaceSummary, ...]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found in one file.
+
+    Attributes:
+        name: File name without folders.
+        sha256: Hash of the file's bytes.
+        info: What its headers say.
+        packets: What its packets say, None without a video stream.
+        sound: Its sound, None where there is none (``absent["sound"]`` says why).
+        pictures: Its pictures, None where there are none (``absent["pictures"]``).
+        faces: Its faces, None where they were not looked for (``absent["faces"]``).
+        absent: Why a section has nothing to show.
+        warnings: What was wrong with the file and could be worked around.
+    """
+
+    name: str
+    sha256: str
+    info: MediaInfo
+    packets: PacketScan | None
+    sound: SoundSummary | None
+    pictures: PictureSummary | None
+    faces: FacesSummary | None
+    absent: dict[str, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds: the longest of what headers, packets and decoding say; None for a still picture."""
+        known = [self.info.duration or 0.0, self.sound.duration if self.sound else 0.0]
+        if self.packets and self.packets.frames > 1:
+            known.append(self.packets.duration)
+        return max(known) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under the schema ``mediakit.analysis/1``; equal files give equal values."""
+        info = asdict(self.info)
+        info.pop("path")
+        return _plain(
+            {
+                "schema": SCHEMA,
+                "mediakit": __version__,
+                "file": {"name": self.name, "sha256": self.sha256, **info, "packets": self.packets},
+                "sound": self.sound and {k: v for k, v in vars(self.sound).items() if k != "log_mel"},
+                "pictures": self.pictures
+                and {**vars(self.pictures), "key_frames": [k.time for k in self.pictures.key_frames]},
+                "faces": self.faces
+                and {
+                    **vars(self.faces),
+                    "tracks": [{k: v for k, v in vars(t).items() if k != "boxes"} for t in self.faces.tracks],
+                },
+                "tasks": {name: {"status": "no weights", "needs": needs} for name, (_, needs) in TASKS.items()},
+                "absent": self.absent,
+                "warnings": list(self.warnings),
+            }
+        )
+
+
+def analyze_file(
+    path: str | os.PathLike[str],
+    *,
+    faces: bool = True,
+    face_model: str | os.PathLike[str] | None = None,
+    max_faces: int = 4,
+    progress: bool = False,
+) -> Analysis:
+    """Looks at a media file: container, streams, sound, key frames, faces.
+
+    Every frame is decoded once for everything that needs it, and memory does not grow with the length of the file but
+    for the face landmarks (about 6 kB a detection).
+
+    Args:
+        path: Video, sound or image file.
+        faces: Whether to look for faces.
+        face_model: A ``face_landmarker.task`` file, where MediaPipe bundles no model.
+        max_faces: Most faces looked for in a frame.
+        progress: Whether to show progress with the time left on stderr.
+
+    Returns:
+        The findings; what is absent or could not be decoded is said in ``absent``.
+
+    Raises:
+        MediaError: The file is missing, unreadable, or nothing in it can be decoded.
+        WeightsError: ``face_model`` was given and is no face model.
+    """
+    source = Path(path)
+    info = probe(source)
+    digest = sha256(source)
+    absent: dict[str, str] = {}
+    sound = pictures = packets = found = None
+    failure: MediaError | None = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if info.audio:
+            try:
+                sound = _summarize_sound(source, info, progress)
+            except MediaError as error:
+                failure, absent["sound"] = error, _sentence(error)
+        else:
+            absent["sound"] = "The file has no sound track."
+        if info.video:
+            try:
+                packets = scan_packets(source)
+                pictures, found = _summarize_pictures(source, info, faces, face_model, max_faces, progress, absent)
+            except MediaError as error:
+                failure, absent["pictures"] = error, _sentence(error)
+                absent.setdefault("faces", "There are no pictures to look for faces in.")
+        else:
+            absent["pictures"] = "The file has no pictures."
+            absent["faces"] = "There are no pictures to look for faces in."
+    if sound is None and pictures is None:
+        raise failure or MediaError(source, "has neither pictures nor sound", "Choose a video, sound or image file.")
+    told = tuple(dict.fromkeys(str(w.message) for w in caught if str(source) in str(w.message)))
+    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told)
+
+
+def summarize_track(track: FaceTrack, key_times: tuple[float, ...] = (), limit: int = 600) -> FaceSummary:
+    """Reduces a face track to its curves of head pose and expression.
+
+    Args:
+        track: Landmarks in pixels.
+        key_times: Times whose landmarks are kept for show.
+        limit: Most values in a curve.
+    """
+    from mediakit import motion
+
+    template = motion.face_template(track.points, track.valid)
+    poses, scalars, distances = [], [], []
+    # In blocks: float64 copies of all landmarks of a long film would not fit the memory budget.
+    for block in track.points.split(512):
+        pose = motion.head_pose(block, template)
+        poses.append(motion.euler_angles(pose.rotation))
+        scalars.append(motion.expression_scalars(motion.aligned_shape(block, pose)))
+        distances.append(motion.interocular_distance(block))
+    at = {float(t): row for row, t in enumerate(track.time)}
+    boxes = {t: track.points[at[t], :, :2].clone() for t in key_times if t in at and track.valid[at[t]]}
+    return FaceSummary(
+        start=float(track.time[0]),
+        end=float(track.time[-1]),
+        detections=int(track.valid.sum()),
+        missed=int((~track.valid).sum()),
+        interocular_px=float(torch.cat(distances).median()),
+        time=_thin(track.time, limit),
+        pose=_thin(torch.cat(poses), limit),
+        expression=_thin(torch.cat(scalars), limit),
+        expression_names=tuple(motion.EXPRESSION_NAMES),
+        boxes=boxes,
+    )
+
+
+def _summarize_sound(path: Path, info: MediaInfo, progress: bool) -> SoundSummary:
+    from mediakit.encoders.audio import mel_power
+
+    summarizer = SoundSummarizer(lambda wave: mel_power(wave, rate=RATE), RATE, hop=160, context=640)
+    with (
+        _bar("sound", info.duration, progress) as advance,
+        closing(read_audio_blocks(path, rate=RATE, block=10.0)) as blocks,
+    ):
+        for block in blocks:
+            summarizer.add(block)
+            advance(block.start + block.waveform.shape[1] / RATE)
+    return summarizer.finish()
+
+
+def _summarize_pictures(
+    path: Path,
+    info: MediaInfo,
+    faces: bool,
+    face_model: str | os.PathLike[str] | None,
+    max_faces: int,
+    progress: bool,
+    absent: dict[str, str],
+) -> tuple[PictureSummary, FacesSummary | None]:
+    summarizer = PictureSummarizer()
+    found: FaceTracks | None = None
+    with ExitStack() as stack:
+        detector = None
+        if faces:
+            from mediakit.faces import open_detector, track_faces
+
+            try:
+                detector = open_detector(face_model, max_faces)
+                stack.callback(detector.close)
+            except (MissingPackageError, WeightsError) as error:
+                if face_model is not None:
+                    raise
+                absent["faces"] = _sentence(error)
+        else:
+            absent["faces"] = "Faces were not looked for (--no-faces)."
+        advance = stack.enter_context(_bar("pictures and faces" if detector else "pictures", info.duration, progress))
+
+        def look(frame: Frame) -> None:
+            summarizer.add(frame)
+            advance(frame.time)
+
+        frames = stack.enter_context(closing(prefetch(read_video(path))))
+        if detector is None:
+            for frame in frames:
+                look(frame)
+        else:
+            found = track_faces(frames, detector=detector, on_frame=look)
+    pictures = summarizer.finish()
+    if not pictures.frames:
+        raise MediaError(path, "holds no picture that can be decoded", "Try the original file.")
+    if found is None:
+        return pictures, None
+    times = tuple(k.time for k in pictures.key_frames)
+    tracks = tuple(summarize_track(track, times) for track in found.tracks)
+    return pictures, FacesSummary(found.detector, found.frames, found.frames_with_face, found.dropped, tracks)
+
+
+@contextmanager
+def _bar(name: str, total: float | None, show: bool) -> Iterator[Callable[[float], None]]:
+    """Progress over media time; yields a function that takes the time reached in seconds."""
+    from tqdm import tqdm
+
+    seconds = None if not total else round(total, 2)
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}, {remaining} left]"
+    with tqdm(desc=name, total=seconds, disable=not show, unit="s", bar_format=layout if seconds else None) as bar:
+
+        def advance(time: float) -> None:
+            bar.update(max(0.0, min(time, seconds or time) - bar.n))
+
+        yield advance
+        if seconds:
+            advance(seconds)
+
+
+def _thin(values: torch.Tensor, limit: int) -> torch.Tensor:
+    """At most ``limit`` rows, each the mean of equally many."""
+    step = -(-len(values) // limit)
+    return torch.stack([part.double().mean(0) for part in values.split(step)])
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[0].upper() + text[1:]
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able copy: tensors and tuples to lists, dataclasses to dicts, floats rounded to what is meaningful."""
+    if isinstance(value, torch.Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return _plain(vars(value))
+    return value

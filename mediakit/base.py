@@ -1,0 +1,176 @@
+"""The one LightningModule and the one LightningDataModule that every task builds on."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mediakit import __version__
+from mediakit.encoders.backbones import import_torchvision
+from mediakit.errors import MissingPackageError
+
+
+def _import_lightning() -> None:
+    """Imports Lightning where packages that its metrics import unasked are broken.
+
+    torchmetrics imports torchvision and librosa as soon as they are *installed*, and dies if they cannot be imported;
+    training on ready features needs neither.
+    """
+    with suppress(MissingPackageError):
+        import_torchvision()
+    try:
+        importlib.import_module("pytorch_lightning")
+    except ImportError as error:
+        if "librosa" not in str(error):
+            raise
+        for name in [n for n in sys.modules if n.partition(".")[0] in ("torchmetrics", "pytorch_lightning")]:
+            del sys.modules[name]  # left half imported
+        known = {name: sys.modules.pop(name) for name in ["librosa"] if name in sys.modules}
+        sys.modules["librosa"] = ModuleType("librosa")
+        try:
+            importlib.import_module("pytorch_lightning")
+        finally:
+            del sys.modules["librosa"]
+            sys.modules.update(known)
+
+
+_import_lightning()
+from pytorch_lightning import LightningDataModule, LightningModule  # noqa: E402
+
+Split = Literal["train", "val", "test", "predict"]
+_NEEDED: dict[str, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+
+class BaseModule(LightningModule):
+    """Trains a plain torch network; a task adds the network, its losses and its metrics.
+
+    Subclasses call ``super().__init__``, then ``self.save_hyperparameters()``, and write :meth:`step` once; training,
+    validation and test all go through it. Constructor arguments are plain values, so that they are the command line and
+    survive ``load_from_checkpoint``.
+
+    Args:
+        lr: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay of AdamW.
+        betas: Decay rates of AdamW's moments.
+    """
+
+    def __init__(self, lr: float = 1e-4, weight_decay: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        super().__init__()
+        self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
+
+    @abstractmethod
+    def step(self, batch: Any, split: Split) -> Mapping[str, torch.Tensor]:
+        """Runs the network on one batch and updates the metrics of ``split``.
+
+        Args:
+            batch: What the data module's loader yields.
+            split: ``"train"``, ``"val"`` or ``"test"``.
+
+        Returns:
+            Scalars to log by name; ``"total"`` is the one that is minimised.
+        """
+
+    def predict(self, path: str) -> Any:
+        """Runs the task on one media file; what comes back is the task's own result type."""
+        raise NotImplementedError(f"{type(self).__name__} does not predict from files")
+
+    def _logged_step(self, batch: Any, split: Split) -> torch.Tensor:
+        scalars = self.step(batch, split)
+        named = {f"{split}/{name}": value for name, value in scalars.items()}
+        self.log_dict(named, prog_bar=split != "train", on_step=False, on_epoch=True, batch_size=_batch_size(batch))
+        return scalars["total"]
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        """Loss of one training batch."""
+        return self._logged_step(batch, "train")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs one validation batch."""
+        self._logged_step(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs one test batch."""
+        self._logged_step(batch, "test")
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over the parameters that want a gradient."""
+        wanted = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.AdamW(wanted, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes which class and version made the checkpoint, so that :func:`mediakit.load` needs only the file."""
+        cls = type(self)
+        checkpoint["mediakit"] = {"class": f"{cls.__module__}.{cls.__qualname__}", "version": __version__}
+
+
+class BaseDataModule(LightningDataModule):
+    """Loaders with one seed; a task adds :meth:`dataset`.
+
+    Args:
+        batch_size: Items a batch.
+        num_workers: Loader processes; 0 loads in the training process.
+        seed: Seed of the training order.
+    """
+
+    def __init__(self, batch_size: int = 16, num_workers: int = 0, seed: int = 0) -> None:
+        super().__init__()
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self._datasets: dict[str, Dataset] = {}
+
+    @abstractmethod
+    def dataset(self, split: Split) -> Dataset:
+        """Builds the data of one split; bad data is named here, before training starts."""
+
+    def setup(self, stage: str) -> None:
+        """Builds the splits that ``stage`` (``fit``, ``validate``, ``test``, ``predict``) needs, each once."""
+        for split in _NEEDED[stage]:
+            if split not in self._datasets:
+                self._datasets[split] = self.dataset(split)
+
+    def _loader(self, split: Split) -> DataLoader:
+        return DataLoader(
+            self._datasets[split],
+            batch_size=self.batch_size,
+            shuffle=split == "train",
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled training batches."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader:
+        """Validation batches in order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """Test batches in order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        """Batches to predict on, in order."""
+        return self._loader("predict")
+
+
+def _batch_size(batch: Any) -> int:
+    """Items in a batch: the length of the first tensor found in it."""
+    if isinstance(batch, torch.Tensor):
+        return len(batch)
+    values = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return next((_batch_size(v) for v in values if isinstance(v, (torch.Tensor, Mapping, list, tuple))), 1)

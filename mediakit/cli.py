@@ -1,0 +1,172 @@
+"""The command line: LightningCLI trains and tests, plain functions work on files.
+
+Everything heavy is imported by the command that needs it, so that ``mediakit --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mediakit import __version__
+from mediakit.errors import MediakitError
+
+TRAINING = {
+    "fit": "train a model (LightningCLI; see `mediakit fit --help`)",
+    "validate": "score a model on the validation split",
+    "test": "score a model on the test split",
+    "predict": "run a model over a data module's items",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        args: Words of the command line without the program's name; None takes those of the process.
+
+    Returns:
+        Exit status: 0 done, 2 for wrong usage or for input that cannot be used (one line on stderr says why), 130 when
+        interrupted.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        if words and words[0] in TRAINING:
+            _train(words)
+        else:
+            options = _parser().parse_args(words)
+            with _quiet_native_code():
+                options.run(options)
+    except MediakitError as error:
+        print(f"mediakit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mediakit: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run() -> None:
+    """Entry point of the ``mediakit`` program."""
+    sys.exit(main())
+
+
+def _train(words: list[str]) -> None:
+    from mediakit.base import BaseDataModule, BaseModule  # first: it makes torchvision importable
+
+    from pytorch_lightning.cli import LightningCLI  # isort: skip
+
+    # Two notes to programmers that a user at the command line can do nothing about.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    LightningCLI(
+        BaseModule,
+        BaseDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        # A run that is repeated in the same folder replaces its own record of settings instead of failing.
+        save_config_kwargs={"overwrite": True},
+        args=words,
+    )
+
+
+def _analyze(options: argparse.Namespace) -> None:
+    from mediakit.analyze import analyze_file
+    from mediakit.report import write_json, write_page
+
+    if options.output is None and options.json is None:
+        options.output = Path(options.video).with_suffix(".html").name
+    analysis = analyze_file(
+        options.video,
+        faces=not options.no_faces,
+        face_model=options.face_model,
+        max_faces=options.max_faces,
+        progress=not options.quiet,
+    )
+    if options.json is not None:
+        write_json(analysis, options.json)
+        print(options.json)
+    if options.output is not None:
+        write_page(analysis, options.output)
+        print(options.output)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from mediakit.demo import run_demo
+
+    print(run_demo(options.out, progress=not options.quiet))
+
+
+@contextmanager
+def _quiet_native_code() -> Iterator[None]:
+    """Leaves standard error to Python: progress, warnings and errors still show, logs of C++ libraries do not.
+
+    MediaPipe writes a handful of alarming lines to file descriptor 2 whenever a graph starts, whatever the environment
+    says. What matters of them reaches us as exceptions.
+    """
+    stream = sys.stderr
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    try:
+        ours = stream.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # replaced by something in memory, which stays
+        ours = False
+    stream.flush()
+    with os.fdopen(saved, "w", encoding=stream.encoding, errors=stream.errors, buffering=1) as python_only:
+        try:
+            with open(os.devnull, "wb") as sink:
+                os.dup2(sink.fileno(), 2)
+            if ours:
+                sys.stderr = python_only
+            yield
+        finally:
+            sys.stderr = stream
+            os.dup2(saved, 2)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_positive.__name__ = "positive number"  # argparse names the type in its error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mediakit", description="Multi-task media forensics and understanding.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"mediakit {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    analyze = commands.add_parser("analyze", help="tell what is in a media file, as one page")
+    analyze.add_argument("video", metavar="VIDEO", help="video, sound or image file")
+    analyze.add_argument(
+        "-o", "--output", metavar="PAGE", help="page to write (default: VIDEO's name with .html, here)"
+    )
+    analyze.add_argument("--json", metavar="FILE", help="also write the findings as JSON (alone: no page)")
+    analyze.add_argument("--no-faces", action="store_true", help="do not look for faces (several times faster)")
+    analyze.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
+    analyze.add_argument("--max-faces", type=_positive, default=4, metavar="N", help="most faces a frame (default: 4)")
+    analyze.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    analyze.set_defaults(run=_analyze)
+
+    demo = commands.add_parser("demo", help="make a small clip and analyze it; needs no network")
+    demo.add_argument("--out", metavar="DIR", default="mediakit-demo", help="folder to write (default: mediakit-demo)")
+    demo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    demo.set_defaults(run=_demo)
+
+    for name, text in TRAINING.items():  # listed here for --help; main() hands them to LightningCLI
+        commands.add_parser(name, help=text, add_help=False)
+    return parser

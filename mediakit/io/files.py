@@ -1,0 +1,148 @@
+"""Checks before reading, and writes that either finish or leave nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mediakit.errors import MediaError
+
+StrPath = str | os.PathLike[str]
+
+ADVICE = {
+    errno.ENOSPC: "Free some space or choose another disk; nothing was left behind.",
+    errno.EDQUOT: "Your quota is used up: free some space or choose another disk; nothing was left behind.",
+    errno.EFBIG: "The file system or a limit (`ulimit -f`) forbids so large a file; nothing was left behind.",
+    errno.EACCES: "Choose a folder that you may write to, or change its permissions.",
+    errno.EPERM: "Choose a folder that you may write to, or change its permissions.",
+    errno.EROFS: "The disk is mounted read-only: choose another folder.",
+    errno.ENOENT: "Create its folder first.",
+    errno.ENOTDIR: "A part of its path is a file, not a folder.",
+    errno.EISDIR: "Name a file inside it.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def check_readable(path: StrPath) -> Path:
+    """Returns `path` as a `Path` if it is a file with content that may be read.
+
+    Args:
+        path: A file.
+
+    Raises:
+        MediaError: It does not exist, is a folder, may not be read, or has zero bytes.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise MediaError(path, "is a folder, not a file", "Name a file inside it.")
+        if not stat.S_ISREG(mode):
+            raise MediaError(path, "is a device or a pipe, not a file", "Save its content to a file first.")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise MediaError(path, "is empty (zero bytes)", "The copy or download failed: fetch it again.")
+    except FileNotFoundError as error:
+        raise MediaError(path, "does not exist", f"Check the spelling; the current folder is {Path.cwd()}.") from error
+    except PermissionError as error:
+        raise MediaError(path, "may not be read (permission denied)", "Change its permissions or its owner.") from error
+    except OSError as error:
+        raise MediaError(path, f"cannot be read ({error.strerror})") from error
+    return path
+
+
+def sha256(path: StrPath) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits; reads it in pieces, so its size does not matter.
+
+    Raises:
+        MediaError: As `check_readable`.
+    """
+    path = check_readable(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def cannot_write(path: StrPath, error: OSError) -> MediaError:
+    """Says why `path` cannot be written and what to do about it."""
+    reason = error.strerror or str(error)
+    return MediaError(path, f"cannot be written ({reason})", ADVICE.get(error.errno or 0, ""))
+
+
+@contextmanager
+def atomic_path(path: StrPath, *, suffix: str | None = None) -> Iterator[Path]:
+    """Gives a temporary path to write to; the finished file takes the place of `path` in one step.
+
+    The temporary file lies hidden in the same folder, so that the last step is a rename, and ends like `path`, so that
+    encoders guess the same format. If the block raises anything, the temporary file goes and an earlier file at `path`
+    stays as it was. Permissions are those of the earlier file, else of any newly created one.
+
+    Args:
+        path: The file to write or replace.
+        suffix: The ending of the temporary file, if not that of `path`: ``".mp4"``.
+
+    Yields:
+        The path to write to (an empty file is there already).
+
+    Raises:
+        MediaError: The disk is full, the folder is missing or closed to us, `path` is a folder, and so on. Every
+            `OSError` in the block counts as a failure to write `path`.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        target = path.resolve()  # a link stays a link; what it points to is replaced
+        mode = _mode(target)
+        name = target.with_name(f".{secrets.token_hex(8)}{path.suffix if suffix is None else suffix}")
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        temporary = name
+        yield temporary
+        if mode is not None:
+            temporary.chmod(mode)
+        os.replace(temporary, target)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def _mode(target: Path) -> int | None:
+    """The permissions of the file that is to be replaced, or None if there is none yet."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, which cannot be replaced")
+    return stat.S_IMODE(mode)
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Writes `data` to `path`, whole or not at all.
+
+    Raises:
+        MediaError: As `atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """Writes `text` to `path` in UTF-8, whole or not at all.
+
+    Raises:
+        MediaError: As `atomic_path`.
+    """
+    write_bytes(path, text.encode("utf-8"))

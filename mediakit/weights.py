@@ -1,0 +1,76 @@
+"""From a checkpoint to a ready model."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import sys
+from typing import Any
+
+import torch
+
+from mediakit.errors import MediakitError, WeightsError
+from mediakit.io import check_readable
+
+
+def load(source: str | os.PathLike[str], device: str = "cpu") -> Any:
+    """Loads a trained model, ready for ``.predict(path)``.
+
+    Nothing is unpickled but tensors and plain values, and only classes of mediakit, or ones that the calling program
+    has imported itself, are built: a checkpoint from a stranger cannot run code.
+
+    Args:
+        source: Path of a checkpoint written by ``mediakit fit``.
+        device: Where the model goes, for example ``"cuda"``.
+
+    Returns:
+        The :class:`mediakit.base.BaseModule` that wrote the checkpoint, in evaluation mode.
+
+    Raises:
+        MediaError: The file is missing or cannot be read.
+        WeightsError: The file is no checkpoint of mediakit, or does not fit the class that it names.
+    """
+    path = check_readable(source)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise WeightsError(
+            f"{path}: cannot be loaded as a checkpoint of tensors and plain values ({reason}). "
+            "Give a .ckpt file written by `mediakit fit`."
+        ) from error
+    origin = content.get("mediakit") if isinstance(content, dict) else None
+    if not isinstance(origin, dict) or "class" not in origin:
+        raise WeightsError(
+            f"{path}: does not say which mediakit class wrote it. Give a .ckpt file written by `mediakit fit`."
+        )
+    cls = _class(str(origin["class"]), path)
+    try:
+        model = cls.load_from_checkpoint(path, map_location=device, weights_only=True)
+    except (RuntimeError, TypeError, KeyError) as error:
+        raise WeightsError(
+            f"{path}: written by {origin['class']} of mediakit {origin.get('version', 'unknown')}, does not fit it now "
+            f"({error})."
+        ) from error
+    return model.eval()
+
+
+def _class(name: str, path: str | os.PathLike[str]) -> Any:
+    """The class that a checkpoint names, if it may be trusted."""
+    from mediakit.base import BaseModule
+
+    module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] != "mediakit" and module not in sys.modules:
+        raise WeightsError(
+            f"{path}: was written by {name}, which is not part of mediakit. If you trust it, import {module} first."
+        )
+    try:
+        cls = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        if isinstance(error, MediakitError):
+            raise
+        raise WeightsError(f"{path}: was written by {name}, which this version does not have.") from error
+    if not (isinstance(cls, type) and issubclass(cls, BaseModule)):
+        raise WeightsError(f"{path}: names {name}, which is no mediakit model.")
+    return cls

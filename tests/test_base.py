@@ -1,0 +1,151 @@
+"""The bases through the real LightningCLI: fit, validate, test, predict, checkpoint, load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import toy_task
+
+import mediakit
+from mediakit.cli import main
+from mediakit.errors import MediaError, WeightsError
+
+MODEL = ["--model=toy_task.ToyModule", "--data=toy_task.ToyData"]
+TRAINER = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+
+
+def words(command: str, folder: Path, *more: str) -> list[str]:
+    return [
+        command,
+        *MODEL,
+        f"--data.folder={folder / 'features'}",
+        *TRAINER,
+        "--trainer.logger=false",
+        f"--trainer.default_root_dir={folder}",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    toy_task.write_features(folder / "features")
+    assert main(words("fit", folder, "--trainer.max_epochs=12", "--model.lr=0.2")) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(trained) -> Path:
+    (path,) = (trained / "checkpoints").glob("*.ckpt")
+    return path
+
+
+def test_fit_learns_and_test_scores_it(trained, checkpoint, capsys):
+    assert main(words("test", trained, f"--ckpt_path={checkpoint}")) == 0
+    table = capsys.readouterr().out
+    (line,) = [row for row in table.splitlines() if "test/accuracy" in row]
+    assert float(line.replace("│", " ").split()[-1]) > 0.85
+    assert main(words("validate", trained, f"--ckpt_path={checkpoint}")) == 0
+    assert "val/accuracy" in capsys.readouterr().out
+
+
+def test_predict_runs(trained, checkpoint):
+    assert main(words("predict", trained, f"--ckpt_path={checkpoint}")) == 0
+
+
+def test_load_gives_the_same_model_back(trained, checkpoint, tmp_path):
+    model = mediakit.load(checkpoint)
+    assert isinstance(model, toy_task.ToyModule)
+    assert not model.training
+    assert model.hparams["lr"] == 0.2
+    saved = torch.load(checkpoint, weights_only=True)
+    assert saved["mediakit"] == {"class": "toy_task.ToyModule", "version": mediakit.__version__}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, saved["state_dict"][name])
+    x = torch.load(checkpoint, weights_only=True)["state_dict"]["net.weight"]
+    import numpy as np
+
+    np.save(tmp_path / "likely.npy", np.tile(x.numpy() * 5, (5, 1)))
+    assert model.predict(str(tmp_path / "likely.npy")) > 0.9
+
+
+def test_same_seed_same_weights(tmp_path, checkpoint):
+    toy_task.write_features(tmp_path / "features")
+    assert main(words("fit", tmp_path, "--trainer.max_epochs=12", "--model.lr=0.2")) == 0
+    (again,) = (tmp_path / "checkpoints").glob("*.ckpt")
+    first, second = (torch.load(p, weights_only=True)["state_dict"] for p in (checkpoint, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_bad_data_is_named_before_training(tmp_path, capsys):
+    assert main(words("fit", tmp_path)) == 2
+    assert f"{tmp_path}/features/train/x.npy: does not exist" in capsys.readouterr().err
+
+
+def test_load_refuses_what_it_cannot_trust(tmp_path, checkpoint):
+    with pytest.raises(MediaError, match="does not exist"):
+        mediakit.load(tmp_path / "none.ckpt")
+    text = tmp_path / "text.ckpt"
+    text.write_text("not a checkpoint")
+    with pytest.raises(WeightsError, match=r"text\.ckpt: cannot be loaded"):
+        mediakit.load(text)
+    torch.save({"state_dict": {}}, tmp_path / "plain.ckpt")
+    with pytest.raises(WeightsError, match="does not say which mediakit class"):
+        mediakit.load(tmp_path / "plain.ckpt")
+    content = torch.load(checkpoint, weights_only=True)
+    for name, message in {
+        "stranger.Model": "not part of mediakit",
+        "mediakit.base.Gone": "this version does not have",
+        "mediakit.errors.MediakitError": "no mediakit model",
+    }.items():
+        torch.save({**content, "mediakit": {"class": name, "version": "0"}}, tmp_path / "x.ckpt")
+        with pytest.raises(WeightsError, match=message):
+            mediakit.load(tmp_path / "x.ckpt")
+    torch.save({**content, "state_dict": {"net.weight": torch.zeros(1, 9)}}, tmp_path / "y.ckpt")
+    with pytest.raises(WeightsError, match="does not fit"):
+        mediakit.load(tmp_path / "y.ckpt")
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "pwned",))
+
+    torch.save({"mediakit": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        mediakit.load(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "pwned").exists()
+
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"mediapipe", "librosa", "av", "cv2"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+sys.path.insert(0, sys.argv[1])
+import mediakit
+from mediakit.cli import main
+status = main(sys.argv[2:])
+try:
+    mediakit.read_image(__import__("torch").__file__)
+except mediakit.MediakitError as error:
+    print(error)
+sys.exit(status)
+"""
+
+
+def test_ready_features_train_without_media_packages(tmp_path):
+    toy_task.write_features(tmp_path / "features")
+    run = subprocess.run(
+        [sys.executable, "-c", BLOCKED, str(Path(__file__).parent), *words("fit", tmp_path, "--trainer.max_epochs=1")],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert list((tmp_path / "checkpoints").glob("*.ckpt"))
+    assert "cannot be imported" in run.stdout
+    assert "pip install" in run.stdout
