@@ -1,8 +1,8 @@
 """Video to face landmark tracks: the only user of MediaPipe.
 
 MediaPipe comes in two worlds. Up to 0.10.21 ``mp.solutions.face_mesh`` carries its models inside the wheel and works
-offline; from 0.10.30 on it is gone, no model ships, and ``FaceLandmarker`` of the Tasks API wants a ``.task`` file. Both
-give the same 478 points; :func:`open_detector` hides which one is at hand.
+offline; from 0.10.30 on it is gone, no model ships, and ``FaceLandmarker`` of the Tasks API wants a ``.task`` file.
+Both give the same 478 points; :func:`open_detector` hides which one is at hand.
 """
 
 from __future__ import annotations

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 from typing import Any
 
-import numpy as np
 import torch
 
 from mediakit import __version__
 from mediakit.analyze import RATE, TASKS, Analysis, FaceSummary
+from mediakit.charts import clock, curves, plot, time_ticks
 from mediakit.errors import require
 from mediakit.io import VideoStream, encode_image, write_text
 
 _TRACKS_SHOWN = 3
 _MEL_TICKS = (250, 500, 1000, 2000, 4000)
+_RARE = 0.1  # share of frames below which a detector's faces may well be none
+_HIDDEN_TAGS = {"major_brand", "minor_version", "compatible_brands"}  # of the container, already said
 _RANGE_DB = 80.0  # below the loudest bin; the rest is black
 
 _CONTAINERS = {
@@ -107,8 +108,16 @@ def headline(analysis: Analysis) -> str:
         return text + ". No face was found."
     count = len(faces.tracks)
     share = faces.frames_with_face / max(faces.frames, 1)
+    if share < _RARE:
+        return (
+            f"{text}. Something like a face is seen in {_count(faces.frames_with_face, 'frame')} of {faces.frames:,}."
+        )
     followed = "One face was followed" if count == 1 else f"Faces were followed in {count} stretches"
     return f"{text}. {followed}; a face is visible in {share:.0%} of the frames."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _spoken(seconds: float | None) -> str:
@@ -123,35 +132,26 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _clock(seconds: float, step: float = 1.0) -> str:
-    """Time as m:ss, with decimals where the step asks for them."""
-    digits = 0 if step >= 1 else 1 if step >= 0.1 else 2
-    whole = round(seconds, digits)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{rest:0{3 + digits if digits else 2}.{digits}f}"
-    return f"{hours}:{minutes:02d}:{text}" if hours else f"{minutes}:{text}"
-
-
 def _facts(analysis: Analysis) -> list[tuple[str, str]]:
     info, packets = analysis.info, analysis.packets
     first = info.container.partition(",")[0]
     facts = [("Container", _CONTAINERS.get(first, first)), ("Size", _bytes(info.size_bytes))]
     if analysis.duration:
-        clock = f" ({_clock(analysis.duration)})" if analysis.duration >= 60 else ""
-        facts.append(("Duration", f"{analysis.duration:.2f} s{clock}"))
+        long = f" ({clock(analysis.duration)})" if analysis.duration >= 60 else ""
+        facts.append(("Duration", f"{analysis.duration:.2f} s{long}"))
     if info.bit_rate:
         facts.append(("Bit rate", f"{info.bit_rate / 1000:,.0f} kbit/s"))
     for number, video in enumerate(info.video):
         facts.append((_numbered("Video", number, info.video), _video(video)))
     if packets is not None and packets.frames > 1:
         rhythm = "variable" if packets.variable_frame_rate else "constant"
+        chosen = " (video 0)" if len(info.video) > 1 else ""
         if packets.fps:
-            facts.append(("Frames", f"{packets.frames:,} at {_number(packets.fps)} per second, {rhythm} rate"))
+            facts.append((f"Frames{chosen}", f"{packets.frames:,} at {_number(packets.fps)} per second, {rhythm} rate"))
         gop = f"at most {packets.gop_max} frames"
         if packets.gop_median:
             gop = f"every {_number(packets.gop_median)} frames (median), {gop} apart"
-        facts.append(("Key frames (GOP)", f"{len(packets.keyframes)}, {gop}"))
+        facts.append((f"Key frames{chosen}", f"{len(packets.keyframes)}, {gop}"))
     for number, audio in enumerate(info.audio):
         parts = [audio.codec, audio.rate and f"{audio.rate / 1000:g} kHz", audio.layout]
         if audio.bit_rate:
@@ -159,7 +159,8 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
         facts.append((_numbered("Audio", number, info.audio), ", ".join(str(p) for p in parts if p)))
     if info.other:
         facts.append(("Other streams", "; ".join(info.other)))
-    facts += [(f"Tag “{name}”", value) for name, value in sorted(info.metadata.items())][:8]
+    tags = [(f"Tag “{name}”", value) for name, value in sorted(info.metadata.items()) if name not in _HIDDEN_TAGS]
+    facts += tags[:8]
     return facts
 
 
@@ -191,7 +192,8 @@ def _sound_text(analysis: Analysis) -> str:
     if sound.silent:
         level = "every sample is zero" if sound.peak_db is None else f"its loudest sample is at {sound.peak_db:.0f} dB"
         return f"The file has a sound track of {_spoken(sound.duration)}, but it is silent: {level}."
-    text = f"{_spoken(sound.duration)} of sound, {sound.rms_db:.0f} dB on average (RMS), {sound.peak_db:.0f} dB at its peak"
+    text = f"{_spoken(sound.duration)} of sound, {sound.rms_db:.0f} dB on average (RMS), {sound.peak_db:.0f} dB at its"
+    text += " peak"
     if sound.silent_share > 0:
         return f"{text}; {sound.silent_share:.0%} of its seconds are silent."
     return text + "."
@@ -212,7 +214,7 @@ def _pictures_text(analysis: Analysis) -> str:
     step = 0.1 if pictures.last < 60 else 1.0
     cuts = "no cut"
     if pictures.cuts:
-        times = ", ".join(_clock(t, step) for t in pictures.cuts[:5]) + (", …" if len(pictures.cuts) > 5 else "")
+        times = ", ".join(clock(t, step) for t in pictures.cuts[:5]) + (", …" if len(pictures.cuts) > 5 else "")
         cuts = f"{len(pictures.cuts)} cut{'s' if len(pictures.cuts) > 1 else ''} (at {times})"
     text = f"{tone}, mean brightness {pictures.brightness:.0%}, {cuts}."
     return f"{text} {shown} of {pictures.frames:,} frames, evenly spread:"
@@ -226,11 +228,11 @@ def _faces_text(analysis: Analysis) -> str:
     if not faces.tracks:
         text = f"No face was found in {faces.frames:,} frames ({detector})."
         if faces.dropped:
-            text += f" {faces.dropped} detections lasted too briefly to be followed and were dropped."
+            text += f" {_count(faces.dropped, 'detection')} lasted too briefly to be followed and were dropped."
         return text
     text = f"A face is visible in {faces.frames_with_face:,} of {faces.frames:,} frames ({detector}). "
     text += "Each stretch in which one face could be followed without a break is a track"
-    return text + (f"; {faces.dropped} detections in tracks too short to use were dropped." if faces.dropped else ".")
+    return text + (f"; {_count(faces.dropped, 'detection')} too brief to use were dropped." if faces.dropped else ".")
 
 
 def _spectrogram(analysis: Analysis) -> dict[str, Any] | None:
@@ -244,10 +246,10 @@ def _spectrogram(analysis: Analysis) -> dict[str, Any] | None:
     color = cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
     image = torch.from_numpy(color).permute(2, 0, 1)
     top = float(mel_position(RATE / 2))
-    return _plot(
+    return plot(
         f"Log-mel spectrogram of {_spoken(sound.duration)}",
         height=190,
-        x_ticks=_time_ticks(0.0, max(sound.duration, 1e-3)),
+        x_ticks=time_ticks(0.0, max(sound.duration, 1e-3)),
         y_ticks=[
             (round(100 * float(mel_position(hz)) / top, 2), f"{hz} Hz" if hz < 1000 else f"{hz // 1000} kHz")
             for hz in _MEL_TICKS
@@ -263,7 +265,7 @@ def _shots(analysis: Analysis) -> list[dict[str, Any]]:
     step = 0.1 if (analysis.duration or 0) < 60 else 1.0
     return [
         {
-            "time": _clock(frame.time, step),
+            "time": clock(frame.time, step),
             "image": _data_uri(frame.image, "jpeg"),
             "width": frame.image.shape[2],
             "height": frame.image.shape[1],
@@ -287,10 +289,10 @@ def _lanes(analysis: Analysis) -> dict[str, Any]:
         ends[lane : lane + 1] = [track.end]
         boxes.append((lane, track))
     height = 100 / len(ends)
-    return _plot(
+    return plot(
         f"Timeline of {len(tracks)} face tracks",
         height=26 * len(ends),
-        x_ticks=_time_ticks(0.0, duration),
+        x_ticks=time_ticks(0.0, duration),
         y_ticks=[],
         boxes=[
             (
@@ -306,78 +308,23 @@ def _lanes(analysis: Analysis) -> dict[str, Any]:
 
 def _track(track: FaceSummary) -> dict[str, Any]:
     step = 0.1 if track.end - track.start < 60 else 1.0
-    names = list(track.expression_names)
-    mouth = [n for n in names if "eye" not in n and "brow" not in n]
-    eyes = [n for n in names if n not in mouth]
     # What moves is the message: the level of each measure is the person's own.
     moving = track.expression - track.expression.median(0).values
+    names = [name.replace("_", " ") for name in track.expression_names]
+
+    def chosen(wanted: tuple[str, ...]) -> dict[str, Any]:
+        columns = [i for i, name in enumerate(names) if any(word in name for word in wanted)]
+        return curves(track.time, moving[:, columns], [names[i] for i in columns], least_span=0.2)
+
     missed = f", missed in {track.missed} between" if track.missed else ""
     return {
-        "span": f"{_clock(track.start, step)} to {_clock(track.end, step)}",
-        "text": f"Detected in {track.detections:,} frames{missed}; outer eye corners {track.interocular_px:.0f} px apart.",
-        "pose": _curves(track.time, track.pose, ["pitch", "yaw", "roll"], "°"),
-        "mouth": _curves(track.time, moving[:, [names.index(n) for n in mouth]], mouth),
-        "eyes": _curves(track.time, moving[:, [names.index(n) for n in eyes]], eyes),
+        "span": f"{clock(track.start, step)} to {clock(track.end, step)}",
+        "text": f"Detected in {_count(track.detections, 'frame')}{missed}; outer eye corners "
+        f"{track.interocular_px:.0f} px apart.",
+        "pose": curves(track.time, track.pose, ["pitch", "yaw", "roll"], unit="°", least_span=20.0),
+        "mouth": chosen(("mouth", "jaw", "smile")),
+        "eyes": chosen(("eye", "brow")),
     }
-
-
-def _curves(time: torch.Tensor, values: torch.Tensor, names: list[str], unit: str = "") -> dict[str, Any]:
-    """A plot of curves over one time axis, with room around the extremes."""
-    finite = values[torch.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 1.0)
-    room = max(0.08 * (high - low), 0.02 if not unit else 1.0)
-    low, high = low - room, high + room
-    start, end = float(time[0]), max(float(time[-1]), float(time[0]) + 1e-3)
-    x = (time - start) / (end - start) * 1000
-    y = 100 - (values - low) / (high - low) * 100
-    series = [
-        {
-            "name": name.replace("_", " "),
-            "path": "M" + "L".join(f"{a:.1f} {b:.2f}" for a, b in zip(x, y[:, i], strict=True)),
-        }
-        for i, name in enumerate(names)
-    ]
-    words = ", ".join(
-        f"{n.replace('_', ' ')} {float(v.min()):.2f} to {float(v.max()):.2f}"
-        for n, v in zip(names, values.T, strict=True)
-    )
-    ticks = _ticks(low, high, 4)
-    digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]))) if len(ticks) > 1 else 2
-    return _plot(
-        f"Curves over time: {words}{unit}",
-        height=150,
-        x_ticks=_time_ticks(start, end),
-        y_ticks=[(round(100 * (t - low) / (high - low), 2), f"{t:.{digits}f}{unit}".replace("-", "−")) for t in ticks],
-        series=series,
-    )
-
-
-def _plot(label: str, height: int, x_ticks: list, y_ticks: list, **rest: Any) -> dict[str, Any]:
-    return {
-        "label": label,
-        "height": height,
-        "x_ticks": x_ticks,
-        "y_ticks": y_ticks,
-        "series": [],
-        "boxes": [],
-        "image": None,
-        **rest,
-    }
-
-
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between ``low`` and ``high``, at most ``most`` + 1 of them."""
-    raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
-    return [float(v) for v in np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step]
-
-
-def _time_ticks(start: float, end: float) -> list[tuple[float, str]]:
-    steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-    step = next((s for s in steps if (end - start) / s <= 7), 14400.0)
-    ticks = np.arange(math.ceil(start / step - 1e-9), math.floor(end / step + 1e-9) + 1) * step
-    return [(round(100 * (float(t) - start) / (end - start), 2), _clock(float(t), step)) for t in ticks]
 
 
 def _data_uri(image: torch.Tensor, kind: str) -> str:

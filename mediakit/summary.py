@@ -136,7 +136,7 @@ class SoundSummarizer:
             rms_db=_decibels(rms),
             peak_db=_decibels(self._peak),
             silent=rms < SILENCE_RMS,
-            silent_share=float(silent_seconds.double().mean()) if len(silent_seconds) else 1.0,
+            silent_share=float((silent_seconds * lengths).sum() / lengths.sum()) if self._samples else 1.0,
             log_mel=10 * power.clamp(min=1e-10).log10(),
             seconds_per_column=self._hop * self._frames_per_column / self._rate,
         )

@@ -46,7 +46,7 @@ def open_media(path: StrPath) -> Iterator[Any]:
         # harmless name make us fetch from elsewhere. Tags in a broken encoding must not keep us from the pictures (from
         # PyAV 19 on they never do).
         lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, **lenient)
+        container = av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"}, **lenient)
         if container.format.name == "tty":  # FFmpeg draws any text file whose name ends in .txt
             raise ValueError("text")
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def explain(path: Path, error: Exception) -> MediaError:
         return MediaError(
             path,
             "the recording was cut off: its index (the 'moov' atom, written last) is missing",
-            "Ask for the original, or rebuild the index with a repair tool (such as untrunc, which wants an intact file of "
+            "Ask for the original, or rebuild the index with a repair tool (untrunc, say, which wants an intact file of "
             "the same camera).",
         )
     if b"\0" not in head:

@@ -46,8 +46,8 @@ def write_video(
         frames: uint8 RGB tensors (3, H, W), or `Frame`s, all of one size.
         fps: Frames per second. None takes the times of the `Frame`s: a variable frame rate.
         audio: Sound to encode beside them (AAC, or what the container asks for).
-        audio_from: A file whose first audio stream is copied through; only if the container cannot hold it is it encoded
-            anew. A file without sound adds none.
+        audio_from: A file whose first audio stream is copied through; it is encoded anew only if the container cannot
+            hold it. A file without sound adds none.
         crf: Constant rate factor: 0 is lossless, 18 visually so, 51 worst.
         preset: Speed against size: ``"ultrafast"`` to ``"veryslow"``.
         pix_fmt: Pixel format. An odd width or height does not go with halved chroma: it is stored as ``yuv444p``.

@@ -153,11 +153,12 @@ def timed_frames(path: StrPath, start: float = 0.0, number: int = 0, threads: in
             if threads is not None:
                 stream.codec_context.thread_count = threads
             damage = Damage(path, "video")
-            frames: Iterator[Shown] | None = _stamped(container, stream, damage)
+            frames = _stamped(container, stream, damage)
             if margin is not None:
-                frames = _from_keyframe(frames, start) if _seek(container, stream, start - margin) else None
-            if frames is None:
-                continue
+                later = _from_keyframe(frames, start) if _seek(container, stream, start - margin) else None
+                if later is None:
+                    continue
+                frames = later
             found = False
             for shown in frames:
                 found = True
@@ -209,7 +210,7 @@ def _between(frames: Iterator[Shown], start: float, stop: float | None) -> Itera
 
 
 def _sampled(frames: Iterator[Shown], fps: float, start: float, stop: float | None) -> Iterator[tuple[float, Any]]:
-    ticks = (start + k / fps for k in count())
+    ticks: Iterator[float] = (start + k / fps for k in count())
     if stop is not None:
         ticks = takewhile(lambda tick: tick < stop - 1e-9, ticks)
     tick = next(ticks, None)
