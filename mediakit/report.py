@@ -18,6 +18,7 @@ from mediakit.analyze import RATE, TASKS, Analysis, FaceSummary
 from mediakit.charts import clock, curves, plot, time_ticks
 from mediakit.errors import require
 from mediakit.io import VideoStream, encode_image, write_text
+from mediakit.mesh import SEMANTIC
 
 _TRACKS_SHOWN = 3
 _MEL_TICKS = (250, 500, 1000, 2000, 4000)
@@ -276,7 +277,8 @@ def _shots(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _dots(points: torch.Tensor) -> str:
-    return "".join(f"M{x:.0f} {y:.0f}h0" for x, y in points.tolist())
+    """Brows, eyes, nose, lips and jaw as dots; the whole mesh would hide the face."""
+    return "".join(f"M{x:.0f} {y:.0f}h0" for x, y in points[list(SEMANTIC)].tolist())
 
 
 def _lanes(analysis: Analysis) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from mediakit.errors import MediaError, NoStreamError, require
 from mediakit.io.files import StrPath, check_readable
 
 # Formats whose header says how long they are; of others FFmpeg guesses the length from what is there.
-_TIMED_FORMATS = ("mov", "matroska", "avi", "flv", "wav", "flac")
+_TIMED_FORMATS = ("mov", "matroska", "flv", "wav", "flac")
+# Formats that are text: lists of other files; and "tty" draws any file whose name ends in .txt.
+_TEXT_FORMATS = ("tty", "concat", "hls", "dash", "sdp")
 # Formats of which two files may simply be joined, so that the clock jumps in between.
 _JOINABLE_FORMATS = ("mpegts", "mpeg")
 
@@ -43,11 +45,12 @@ def open_media(path: StrPath) -> Iterator[Any]:
     path = check_readable(path)
     try:
         # An absolute path, for FFmpeg takes "12:30.mp4" for an address; no protocol but "file", lest a playlist under a
-        # harmless name make us fetch from elsewhere. Tags in a broken encoding must not keep us from the pictures (from
-        # PyAV 19 on they never do).
+        # harmless name make us fetch from elsewhere (as a container option: the others crash old releases of PyAV on
+        # formats without a header). Tags in a broken encoding must not keep us from the pictures; from PyAV 19 on they
+        # never do.
         lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
         container = av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"}, **lenient)
-        if container.format.name == "tty":  # FFmpeg draws any text file whose name ends in .txt
+        if container.format.name in _TEXT_FORMATS:
             raise ValueError("text")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise explain(path, error) from error
@@ -63,8 +66,8 @@ def explain(path: Path, error: Exception) -> MediaError:
         return MediaError(
             path,
             "the recording was cut off: its index (the 'moov' atom, written last) is missing",
-            "Ask for the original, or rebuild the index with a repair tool (untrunc, say, which wants an intact file of "
-            "the same camera).",
+            "Ask for the original, or rebuild the index with a repair tool (untrunc, say, which wants an intact file "
+            "of the same camera).",
         )
     if b"\0" not in head:
         with suppress(UnicodeDecodeError):
@@ -213,7 +216,8 @@ def packets(container: Any, damage: Damage, zero: float) -> Iterator[Any]:
                     ticks = round(shift / packet.time_base)
                     packet.pts = None if packet.pts is None else packet.pts + ticks
                     packet.dts = None if packet.dts is None else packet.dts + ticks
-                reached = max(reached, time + shift + float((packet.duration or 0) * packet.time_base))
+                shown = packet.dts if packet.pts is None else packet.pts
+                reached = max(reached, float((shown + (packet.duration or 0)) * packet.time_base) - zero)
             yield packet
     except av.error.FFmpegError as error:
         damage.note(f"it breaks off at {reached:.2f} s ({error.strerror})")
@@ -221,9 +225,16 @@ def packets(container: Any, damage: Damage, zero: float) -> Iterator[Any]:
             packet = av.Packet()
             packet.stream = stream
             yield packet
-    promised = (container.duration or 0) / 1_000_000
-    if container.format.name.split(",")[0] in _TIMED_FORMATS and reached < promised - 0.5:
+    if reached < (promised := _promised(container)) - 0.5:
         damage.note(f"it was cut off at {reached:.2f} s of {promised:.2f} s")
+
+
+def _promised(container: Any) -> float:
+    """Seconds that the header promises, or 0 where it does not."""
+    name = container.format.name.split(",")[0]
+    if name == "avi":  # where the index is lost, FFmpeg replaces the duration, but not the number of frames
+        return max([float(s.frames / s.average_rate) for s in video_streams(container) if s.average_rate], default=0.0)
+    return (container.duration or 0) / 1_000_000 if name in _TIMED_FORMATS else 0.0
 
 
 def decode(container: Any, stream: Any, damage: Damage, zero: float) -> Iterator[Any]:

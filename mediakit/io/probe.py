@@ -257,7 +257,7 @@ def scan_packets(path: StrPath, *, stream: int = 0) -> PacketScan:
         chosen = pick_stream(path, container, "video", stream)
         zero, tick, index = origin(container), float(chosen.time_base), chosen.index
         rate, shift_to_zero = nominal_rate(chosen), container.format.name == "avi"
-        damage = Damage(path, "packets")
+        damage = Damage(path, "video")
         for packet in packets(container, damage, zero):
             if packet.size and not packet.is_discard:
                 size[packet.stream_index] += packet.size

@@ -205,7 +205,7 @@ def _between(frames: Iterator[Shown], start: float, stop: float | None) -> Itera
     for time, _, slack, frame in frames:
         if stop is not None and time >= stop - slack:
             return
-        if time >= start - slack:
+        if time >= start - slack or start == 0:  # headers may err on where the file starts
             yield time, frame
 
 
@@ -250,7 +250,10 @@ class _Converter:
             kind = "AREA" if target_height * target_width < height * width else "BICUBIC"
         if quarters % 2:
             target_height, target_width = target_width, target_height
-        rgb = self.reformatter.reformat(frame, target_width, target_height, "rgb24", interpolation=kind).to_ndarray()
+        # Before PyAV 17 the matrix of the source counts only where that of the target differs (RGB itself has none).
+        spaces = {"src_colorspace": frame.colorspace, "dst_colorspace": "ITU601"}
+        rgb = self.reformatter.reformat(frame, target_width, target_height, "rgb24", interpolation=kind, **spaces)
+        rgb = rgb.to_ndarray()
         if quarters:
             rgb = np.rot90(rgb, quarters)
         if mirrored:
