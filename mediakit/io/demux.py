@@ -62,7 +62,8 @@ def explain(path: Path, error: Exception) -> MediaError:
     """Turns FFmpeg's words into what is wrong with this file and what to do about it."""
     with path.open("rb") as file:
         head = file.read(4096)
-    if head[4:8] in (b"ftyp", b"mdat", b"wide") and b"moov" not in top_level_boxes(path):
+    # Still images of the same family (HEIC, AVIF) have a "meta" box in its place.
+    if head[4:8] in (b"ftyp", b"mdat", b"wide") and not {b"moov", b"meta"}.intersection(top_level_boxes(path)):
         return MediaError(
             path,
             "the recording was cut off: its index (the 'moov' atom, written last) is missing",
@@ -100,7 +101,7 @@ def top_level_boxes(path: Path) -> list[bytes]:
 def is_cover(stream: Any) -> bool:
     """Tells whether a video stream is an attached picture (cover art), which has no place on the time axis."""
     try:
-        return bool(int(stream.disposition) & 0x400)
+        return bool(stream.disposition & type(stream.disposition).attached_pic)
     except AttributeError:  # the first releases of PyAV 14 do not tell
         return not stream.average_rate and stream.codec_context.name in ("mjpeg", "png", "bmp", "gif", "webp")
 
@@ -250,14 +251,15 @@ def decode(container: Any, stream: Any, damage: Damage, zero: float) -> Iterator
         `av.VideoFrame` or `av.AudioFrame`, in presentation order.
     """
     av = require("av", "Reading media")
-    index = stream.index
+    index, time = stream.index, 0.0
     for packet in packets(container, damage, zero):
         if packet.stream.index != index:
             continue
+        if packet.pts is not None:
+            time = float(packet.pts * packet.time_base) - zero
         try:
             frames = packet.decode()
-        except av.error.FFmpegError as error:
-            at = "" if packet.pts is None else f" from {float(packet.pts * packet.time_base) - zero:.2f} s on"
-            damage.note(f"it is damaged{at} ({error.strerror})")
+        except av.error.FFmpegError as error:  # maybe of a packet before: decoders work on several at a time
+            damage.note(f"it is damaged at about {time:.2f} s ({error.strerror})")
             continue
         yield from frames

@@ -15,7 +15,7 @@ from mediakit.errors import MediaError
 
 StrPath = str | os.PathLike[str]
 
-ADVICE = {
+_ADVICE = {
     errno.ENOSPC: "Free some space or choose another disk; nothing was left behind.",
     errno.EDQUOT: "Your quota is used up: free some space or choose another disk; nothing was left behind.",
     errno.EFBIG: "The file system or a limit (`ulimit -f`) forbids so large a file; nothing was left behind.",
@@ -74,7 +74,7 @@ def sha256(path: StrPath) -> str:
 def cannot_write(path: StrPath, error: OSError) -> MediaError:
     """Says why `path` cannot be written and what to do about it."""
     reason = error.strerror or str(error)
-    return MediaError(path, f"cannot be written ({reason})", ADVICE.get(error.errno or 0, ""))
+    return MediaError(path, f"cannot be written ({reason})", _ADVICE.get(error.errno or 0, ""))
 
 
 @contextmanager

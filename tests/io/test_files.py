@@ -130,7 +130,7 @@ def test_a_closed_folder_is_named(tmp_path, request):
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     request.getfixturevalue("as_nobody")
-    with pytest.raises(MediaError, match="Permission denied.*may write to"):
+    with pytest.raises(MediaError, match=r"Permission denied.*may write to"):
         write_text(tmp_path / "a.txt", "x")
 
 

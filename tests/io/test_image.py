@@ -136,7 +136,7 @@ def test_what_is_no_image_is_refused(tmp_path):
 
 def test_floating_point_pixels_are_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "a.tiff"), np.zeros((4, 4, 3), np.float32))
-    with pytest.raises(MediaError, match="float32.*8 or 16 bits"):
+    with pytest.raises(MediaError, match=r"float32.*8 or 16 bits"):
         read_image(tmp_path / "a.tiff")
 
 
