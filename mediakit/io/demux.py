@@ -44,12 +44,10 @@ def open_media(path: StrPath) -> Iterator[Any]:
     av = require("av", "Reading media")
     path = check_readable(path)
     try:
-        # An absolute path, for FFmpeg takes "12:30.mp4" for an address; no protocol but "file", lest a playlist under a
-        # harmless name make us fetch from elsewhere (as a container option: the others crash old releases of PyAV on
-        # formats without a header). Tags in a broken encoding must not keep us from the pictures; from PyAV 19 on they
-        # never do.
+        # An absolute path, for FFmpeg takes "12:30.mp4" for an address; and tags in a broken encoding must not keep us
+        # from the pictures (from PyAV 19 on they never do).
         lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-        container = av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"}, **lenient)
+        container = av.open(str(path.absolute()), **lenient)
         if container.format.name in _TEXT_FORMATS:
             raise ValueError("text")
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -201,6 +201,12 @@ def test_small_jitter_of_stamps_is_no_gap(tmp_path):
     assert np.array_equal(wave, np.repeat(np.arange(1, 21), 800))
 
 
+def test_rounding_of_the_first_stamp_is_no_silence(tmp_path, clip_pixels):
+    piece = np.arange(1, 801, dtype=np.int16)
+    path = write_pcm(tmp_path / "a.mkv", [(5, piece)], pictures=clip_pixels(count=12))  # 0.6 ms, stored as 1 ms
+    assert read_audio(path).waveform[0, 0] == 1 / 32768
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "ts", "flv"])
 def test_pictures_and_sound_stay_together(tmp_path, encode_with_av, suffix):
     """A flash and a click at 1 s come out at 1 s of our clock, whatever the codec puts before the first sample."""

@@ -1,6 +1,9 @@
 """Damaged and strange files: what `mediakit.io` says of them, and what it still reads."""
 
+import socket
 import warnings
+from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from mediakit.errors import MediaError, NoStreamError
 from mediakit.io import load_video, prefetch, probe, read_audio, read_video, scan_packets
+from mediakit.io.demux import origin
 
 READERS = [probe, scan_packets, load_video, read_audio]
 
@@ -51,6 +55,30 @@ def test_no_media_at_all(tmp_path, reader, content, message):
     with pytest.raises(MediaError, match=message) as caught:
         reader(path)
     assert caught.value.path == str(path)
+
+
+def test_a_playlist_does_not_make_us_call_anyone(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.3)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x.ts"
+        path = tmp_path / "a.m3u8"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(MediaError, match="looks like text"):
+            probe(path)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    ("start", "video", "expected"),
+    [(None, 0, 0), (1.4, 1.5, 1.4), (-0.023, 0, 0), (-0.1, -0.1, -0.1), (-0.5, -0.1, -0.1)],
+)
+def test_time_zero(start, video, expected):
+    """Negative stamps of sound are what its codec puts in front; negative stamps of pictures are real."""
+    picture = SimpleNamespace(start_time=round(video * 1000), time_base=Fraction(1, 1000), average_rate=25)
+    streams = SimpleNamespace(video=[picture])
+    container = SimpleNamespace(start_time=None if start is None else round(start * 1e6), streams=streams)
+    assert origin(container) == pytest.approx(expected)
 
 
 def test_a_text_file_is_not_drawn(tmp_path):

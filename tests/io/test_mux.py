@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mediakit.errors import MediaError
-from mediakit.io import Audio, probe, write_video
+from mediakit.io import Audio, probe, read_audio, write_video
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def images(clip_pixels):
 
 
 def test_streams_are_interleaved_as_they_come(tmp_path, images):
-    """Ten seconds of each: no packet lies more than a second before one that it follows in time."""
-    sound = Audio(torch.zeros(1, 10 * 16000), 16000, 0.0)
-    write_video(tmp_path / "a.mkv", (images[n % 12] for n in range(250)), 25, audio=sound)
+    """No packet lies more than a second before one that it follows (FFmpeg by itself sees to ten seconds)."""
+    sound = Audio(torch.zeros(1, 30 * 16000), 16000, 0.0)
+    write_video(tmp_path / "a.mkv", (images[n % 12] for n in range(300)), 10, audio=sound)
     with av.open(str(tmp_path / "a.mkv")) as container:
         times = [float(p.pts * p.time_base) for p in container.demux() if p.size]
     assert len(times) > 400
@@ -42,6 +42,17 @@ def test_frames_are_taken_one_by_one(tmp_path, images):
     write_video(tmp_path / "a.ts", frames(), 25, crf=30, preset="ultrafast")
     assert len(sizes) == 1
     assert sizes[0] > 0.7 * (tmp_path / "a.ts").stat().st_size
+
+
+def test_copied_sound_keeps_its_place(tmp_path, images, encode_with_av, clip_pixels):
+    """The clock of the source starts at ten seconds, and its sound half a second after its pictures."""
+    samples = 0.5 * np.sin(np.arange(16000) / 5)[None].astype(np.float32)
+    sound = {"samples": samples, "rate": 16000, "start": 168000}
+    source = encode_with_av(tmp_path / "a.ts", [{"pixels": clip_pixels(count=25), "pts": range(250, 275)}], [sound])
+    write_video(tmp_path / "a.mp4", list(images), 25, audio_from=source)
+    loud = [(read_audio(tmp_path / name).waveform[0].abs() > 0.1).nonzero()[0].item() for name in ("a.ts", "a.mp4")]
+    assert loud[1] == pytest.approx(loud[0], abs=20)
+    assert loud[0] == pytest.approx(8000, abs=1100)
 
 
 def test_empty_sound_adds_no_stream(tmp_path, images):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mediakit.errors import NoStreamError
-from mediakit.io import probe, scan_packets
+from mediakit.io import load_video, probe, scan_packets
 
 CLIPS = ["friday", "flower", "nasa_13013", "cockatoo", "stream-of-water", "chaplin"]
 
@@ -93,6 +93,17 @@ def test_a_transport_stream_starts_at_zero(tmp_path, encode_with_av, clip_pixels
         assert container.start_time > 9_000_000  # its own clock does not
     assert probe(path).video[0].start == pytest.approx(0, abs=1e-6)
     assert scan_packets(path).keyframes[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_avi_file_starts_at_zero(tmp_path, encode_with_av, clip_pixels):
+    path = encode_with_av(tmp_path / "a.avi", [{"pixels": clip_pixels(count=10), "options": {"bf": "0"}}])
+    assert scan_packets(path).keyframes == (0.0,)
+
+
+def test_what_an_edit_list_hides_is_not_counted(tmp_path, encode_with_av, clip_pixels):
+    video = {"pixels": clip_pixels(count=20), "pts": range(-5, 15), "options": {"bf": "0"}}
+    path = encode_with_av(tmp_path / "a.mp4", [video])
+    assert scan_packets(path).frames == len(load_video(path).time) == 15
 
 
 @pytest.mark.parametrize(
