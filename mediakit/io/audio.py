@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ def read_audio_blocks(
     start: float = 0.0,
     stop: float | None = None,
     stream: int = 0,
-) -> Iterator[Audio]:
+) -> Generator[Audio, None, None]:
     """Decodes the sound of a file block by block, in constant memory; joined, the blocks equal `read_audio`.
 
     Args:
@@ -114,7 +114,7 @@ def _check(rate: int | None, channels: int | None, start: float, stop: float | N
         raise ValueError(f"need 0 <= start <= stop, got start={start}, stop={stop}")
 
 
-def _blocks(pieces: Iterator[tuple[int, np.ndarray]], block: float, start: float) -> Iterator[Audio]:
+def _blocks(pieces: Iterator[tuple[int, np.ndarray]], block: float, start: float) -> Generator[Audio, None, None]:
     pending: list[np.ndarray] = []
     held = done = 0
     for rate, samples in pieces:

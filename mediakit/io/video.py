@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +50,7 @@ def read_video(
     stop: float | None = None,
     stream: int = 0,
     threads: int | None = None,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """Decodes a video frame by frame, in constant memory.
 
     Args:
@@ -93,7 +93,7 @@ def _read(
     stop: float | None,
     number: int,
     threads: int | None,
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     shown = timed_frames(path, start, number, threads)
     chosen = _between(shown, start, stop) if fps is None else _sampled(shown, fps, start, stop)
     convert = _Converter(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from mediakit.io.demux import warn, warning_sink
 T = TypeVar("T")
 
 
-def prefetch(iterable: Iterable[T], depth: int = 8) -> Iterator[T]:
+def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     """Yields the items of `iterable`, which runs ahead in a background thread from the first request on.
 
     An exception of the source comes out after the items before it, and so do the warnings of this package's readers.
@@ -32,7 +32,7 @@ def prefetch(iterable: Iterable[T], depth: int = 8) -> Iterator[T]:
     return _consume(iterable, depth)
 
 
-def _consume(iterable: Iterable[T], depth: int) -> Iterator[T]:
+def _consume(iterable: Iterable[T], depth: int) -> Generator[T, None, None]:
     waiting: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
     # A daemon, so that a source that never returns cannot keep the interpreter from ending.

@@ -1,4 +1,4 @@
-"""`mediakit.io.probe` against OpenCV, full decoding and files made to measure."""
+"""`mediakit.io.probe` and `scan_packets` against OpenCV, full decoding and files made to measure."""
 
 from fractions import Fraction
 
