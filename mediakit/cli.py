@@ -61,6 +61,7 @@ def _train(words: list[str]) -> None:
 
     from pytorch_lightning.cli import LightningCLI  # isort: skip
 
+    sys.path.insert(0, os.getcwd())  # classes of one's own are found here, as with `python -m`
     # Two notes to programmers that a user at the command line can do nothing about.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
