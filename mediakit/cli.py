@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mediakit import __version__
-from mediakit.errors import MediakitError
+from mediakit.errors import MediaError, MediakitError
 
 TRAINING = {
     "fit": "train a model (LightningCLI; see `mediakit fit --help`)",
@@ -83,6 +83,7 @@ def _analyze(options: argparse.Namespace) -> None:
 
     if options.output is None and options.json is None:
         options.output = Path(options.video).with_suffix(".html").name
+    _check_outputs(options.video, options.json, options.output)
     analysis = analyze_file(
         options.video,
         faces=not options.no_faces,
@@ -96,6 +97,19 @@ def _analyze(options: argparse.Namespace) -> None:
     if options.output is not None:
         write_page(analysis, options.output)
         print(options.output)
+
+
+def _check_outputs(source: str, *targets: str | None) -> None:
+    """Fails before the work that outputs cannot be written, or would replace the input or each other."""
+    from mediakit.io import check_readable, check_writable
+
+    taken = {check_readable(source).resolve(): "is the file to analyze"}
+    for target in targets:
+        if target is not None:
+            if clash := taken.get(Path(target).resolve()):
+                raise MediaError(target, f"cannot be written: it {clash}", "Name another file for the output.")
+            check_writable(target)
+            taken[Path(target).resolve()] = "is named for another output, too"
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -234,6 +234,24 @@ def test_output_that_cannot_be(clip, tmp_path, capfd):
         assert reason in line.lower()
 
 
+def test_outputs_are_checked_before_the_work(clip, tmp_path, capfd, monkeypatch):
+    import mediakit.analyze
+
+    monkeypatch.setattr(mediakit.analyze, "analyze_file", lambda *_, **__: pytest.fail("worked in vain"))
+    film, page = tmp_path / "film.mp4", tmp_path / "page.html"
+    film.write_bytes(clip.read_bytes())
+    for words, reason in {
+        ("-o", str(film)): "it is the file to analyze",
+        ("-o", str(page), "--json", str(page)): "it is named for another output, too",
+        ("-o", str(tmp_path / "no" / "page.html")): "No such file or directory",
+    }.items():
+        assert main(["analyze", str(film), "-q", *words]) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert reason in line
+    assert film.read_bytes() == clip.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
+
+
 def limited(arguments: list[str], limit: int) -> subprocess.CompletedProcess:
     """Runs mediakit in a process that may not write files longer than `limit` bytes."""
 

@@ -101,9 +101,7 @@ def atomic_path(path: StrPath, *, suffix: str | None = None) -> Iterator[Path]:
     try:
         target = path.resolve()  # a link stays a link; what it points to is replaced
         mode = _mode(target)
-        name = target.with_name(f".{secrets.token_hex(8)}{path.suffix if suffix is None else suffix}")
-        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        temporary = name
+        temporary = _create_beside(target, path.suffix if suffix is None else suffix)
         yield temporary
         if mode is not None:
             temporary.chmod(mode)
@@ -114,6 +112,27 @@ def atomic_path(path: StrPath, *, suffix: str | None = None) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def check_writable(path: StrPath) -> None:
+    """Fails now where `atomic_path` would fail after hours of work; leaves no trace.
+
+    Raises:
+        MediaError: As `atomic_path`.
+    """
+    target = Path(path).resolve()
+    try:
+        _mode(target)
+        _create_beside(target, ".tmp").unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _create_beside(target: Path, suffix: str) -> Path:
+    """An empty hidden file of an unused name in the folder of `target`."""
+    name = target.with_name(f".{secrets.token_hex(8)}{suffix}")
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return name
 
 
 def _mode(target: Path) -> int | None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mediakit.errors import MediaError
-from mediakit.io import atomic_path, check_readable, sha256, write_bytes, write_text
+from mediakit.io import atomic_path, check_readable, check_writable, sha256, write_bytes, write_text
 
 
 def test_check_readable_returns_the_path(tmp_path):
@@ -158,3 +158,17 @@ def test_a_file_that_grows_too_large_is_named_and_leaves_nothing(tmp_path):
     )
     assert done.stdout.startswith(f"{tmp_path / 'a.bin'}: cannot be written (File too large)")
     assert os.listdir(tmp_path) == []
+
+
+def test_check_writable_says_early_what_writing_would_say_late(tmp_path):
+    check_writable(tmp_path / "new.txt")
+    (tmp_path / "old.txt").write_text("kept")
+    check_writable(tmp_path / "old.txt")
+    assert (tmp_path / "old.txt").read_text() == "kept"
+    assert [p.name for p in tmp_path.iterdir()] == ["old.txt"]
+    for bad in (tmp_path, tmp_path / "no" / "a.txt", tmp_path / "old.txt" / "a.txt", tmp_path / ("x" * 300)):
+        with pytest.raises(MediaError) as early:
+            check_writable(bad)
+        with pytest.raises(MediaError) as late:
+            write_text(bad, "x")
+        assert str(early.value) == str(late.value)
