@@ -6,9 +6,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,6 +28,9 @@ from mediakit.io import (
 from mediakit.summary import PictureSummarizer, PictureSummary, SoundSummarizer, SoundSummary
 from mediakit.tracks import FaceTrack, FaceTracks
 
+if TYPE_CHECKING:
+    from mediakit.faces import Detector
+
 SCHEMA = "mediakit.analysis/1"
 RATE = 16_000
 """Samples per second at which the sound is looked at: that of the shared audio encoder."""
@@ -35,22 +38,22 @@ RATE = 16_000
 TASKS = {
     "parsing": (
         "Events heard and seen",
-        "Needs the weights of a parsing model (MM-CSE). None ship with this version, which has no parser yet.",
+        "Needs a parsing model (MM-CSE) and its weights, which this version does not have yet.",
     ),
     "deepfake": (
         "Is the face genuine?",
-        "Needs the weights of a deepfake detector. None ship with this version, which has no detector yet; "
-        "the curves of head pose and expression in the section on faces are what it will read.",
+        "Needs a deepfake detector and its weights, which this version does not have yet. It will read the curves of "
+        "head pose and expression in the section on faces.",
     ),
     "colorize": (
         "Colours from sound",
-        "Needs the weights of a colorizer (AIAIC). None ship with this version, which has no colorizer yet.",
+        "Needs a colorizer (AIAIC) and its weights, which this version does not have yet.",
     ),
 }
 """Heading of each task's section, and what it says while there are no weights."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceSummary:
     """One face track at a glance; curves are evenly thinned to at most 600 values.
 
@@ -61,7 +64,7 @@ class FaceSummary:
         missed: Frames inside the track in which it was not.
         interocular_px: Median distance of the outer eye corners in pixels.
         time: ``(P,)`` seconds of the curves.
-        pose: ``(P, 3)`` pitch, yaw, roll in degrees, zero for a face that looks into the camera; signs as in
+        pose: ``(P, 3)``, columns as ``pose_names``, in degrees, zero for a face that looks into the camera; signs as in
             :func:`mediakit.motion.euler_angles`.
         expression: ``(P, S)`` in units of the interocular distance, columns as ``expression_names``.
         expression_names: Names of the columns.
@@ -77,6 +80,7 @@ class FaceSummary:
     pose: torch.Tensor
     expression: torch.Tensor
     expression_names: tuple[str, ...]
+    pose_names: tuple[str, ...] = field(default=("pitch", "yaw", "roll"), kw_only=True)
     boxes: dict[float, torch.Tensor]
 
 
@@ -116,6 +120,14 @@ class Analysis:
     faces: FacesSummary | None
     absent: dict[str, str]
     warnings: tuple[str, ...]
+
+    @property
+    def decoded(self) -> float | None:
+        """Seconds of pictures that could be decoded; None without pictures."""
+        if self.pictures is None:
+            return None
+        frame = 1 / self.packets.fps if self.packets and self.packets.fps else 0.0
+        return self.pictures.last - self.pictures.first + frame
 
     @property
     def duration(self) -> float | None:
@@ -178,11 +190,19 @@ def analyze_file(
     """
     source = Path(path)
     info = probe(source)
-    digest = sha256(source)
     absent: dict[str, str] = {}
     sound = pictures = packets = found = None
     failure: MediaError | None = None
-    with warnings.catch_warnings(record=True) as caught:
+    with ExitStack() as stack:
+        detector = None
+        if not faces:
+            absent["faces"] = "Faces were not looked for (--no-faces)."
+        elif info.video:
+            detector = _open_detector(face_model, max_faces, absent)
+            if detector is not None:
+                stack.callback(detector.close)
+        digest = sha256(source)
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("always")
         if info.audio:
             try:
@@ -194,7 +214,7 @@ def analyze_file(
         if info.video:
             try:
                 packets = scan_packets(source)
-                pictures, found = _summarize_pictures(source, info, faces, face_model, max_faces, progress, absent)
+                pictures, found = _summarize_pictures(source, info, detector, progress)
             except MediaError as error:
                 failure, absent["pictures"] = error, _sentence(error)
                 absent.setdefault("faces", "There are no pictures to look for faces in.")
@@ -255,38 +275,37 @@ def _summarize_sound(path: Path, info: MediaInfo, progress: bool) -> SoundSummar
     return summarizer.finish()
 
 
+def _open_detector(
+    face_model: str | os.PathLike[str] | None, max_faces: int, absent: dict[str, str]
+) -> Detector | None:
+    """The face detector, or None with the reason in ``absent``; a model that was asked for must be there."""
+    from mediakit.faces import open_detector
+
+    try:
+        return open_detector(face_model, max_faces)
+    except (MissingPackageError, WeightsError) as error:
+        if face_model is not None:
+            raise
+        absent["faces"] = _sentence(error)
+        return None
+
+
 def _summarize_pictures(
-    path: Path,
-    info: MediaInfo,
-    faces: bool,
-    face_model: str | os.PathLike[str] | None,
-    max_faces: int,
-    progress: bool,
-    absent: dict[str, str],
+    path: Path, info: MediaInfo, detector: Detector | None, progress: bool
 ) -> tuple[PictureSummary, FacesSummary | None]:
+    from mediakit.faces import track_faces
+
     summarizer = PictureSummarizer()
     found: FaceTracks | None = None
-    with ExitStack() as stack:
-        detector = None
-        if faces:
-            from mediakit.faces import open_detector, track_faces
-
-            try:
-                detector = open_detector(face_model, max_faces)
-                stack.callback(detector.close)
-            except (MissingPackageError, WeightsError) as error:
-                if face_model is not None:
-                    raise
-                absent["faces"] = _sentence(error)
-        else:
-            absent["faces"] = "Faces were not looked for (--no-faces)."
-        advance = stack.enter_context(_bar("pictures and faces" if detector else "pictures", info.duration, progress))
+    with (
+        _bar("pictures and faces" if detector else "pictures", info.duration, progress) as advance,
+        closing(prefetch(read_video(path))) as frames,
+    ):
 
         def look(frame: Frame) -> None:
             summarizer.add(frame)
             advance(frame.time)
 
-        frames = stack.enter_context(closing(prefetch(read_video(path))))
         if detector is None:
             for frame in frames:
                 look(frame)

@@ -105,6 +105,10 @@ class BaseModule(LightningModule):
         """Logs one test batch."""
         self._logged_step(batch, "test")
 
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """The network's output for one batch, whose first item is the input (what follows is truth)."""
+        return self(batch[0] if isinstance(batch, (list, tuple)) else batch)
+
     def configure_optimizers(self) -> Any:
         """AdamW over the parameters that want a gradient."""
         wanted = [p for p in self.parameters() if p.requires_grad]

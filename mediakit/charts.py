@@ -24,10 +24,11 @@ def plot(
         height: Pixels.
         x_ticks: Position in percent from the left, and text.
         y_ticks: Position in percent from the bottom, and text.
-        content: ``series`` (dicts of ``name`` and SVG ``path``), ``boxes`` (x, y, width, height) and ``image`` (URI).
+        content: ``series`` (dicts of ``name`` and SVG ``path``), ``bars`` (left and width in percent, lane, text) and
+            ``image`` (URI).
     """
     axes = {"label": label, "height": height, "x_ticks": x_ticks, "y_ticks": y_ticks}
-    return {"series": [], "boxes": [], "image": None, **axes, **content}
+    return {"series": [], "bars": [], "image": None, **axes, **content}
 
 
 def curves(
@@ -75,10 +76,10 @@ def _path(x: torch.Tensor, y: torch.Tensor) -> str:
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten between ``low`` and ``high``, at most ``most`` + 1 of them."""
+    """Multiples of 1, 2 or 5 times a power of ten between ``low`` and ``high``, about ``most`` of them."""
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.8)
     return [float(v) for v in np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step]
 
 

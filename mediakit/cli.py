@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -53,14 +54,17 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the ``mediakit`` program."""
+    # A polite kill cleans up like Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
 
 
 def _train(words: list[str]) -> None:
     from mediakit.base import BaseDataModule, BaseModule  # first: it makes torchvision importable
 
-    from pytorch_lightning.cli import LightningCLI  # isort: skip
+    from pytorch_lightning.cli import LightningCLI, SaveConfigCallback  # isort: skip
 
+    _check_checkpoint(words)
     sys.path.insert(0, os.getcwd())  # classes of one's own are found here, as with `python -m`
     # Two notes to programmers that a user at the command line can do nothing about.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
@@ -73,8 +77,23 @@ def _train(words: list[str]) -> None:
         seed_everything_default=0,
         # A run that is repeated in the same folder replaces its own record of settings instead of failing.
         save_config_kwargs={"overwrite": True},
+        save_config_callback=SaveConfigCallback if words[0] == "fit" else None,
         args=words,
     )
+
+
+def _check_checkpoint(words: list[str]) -> None:
+    """Names a checkpoint that cannot be used before Lightning's traceback does, and says where none is given."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("-c", "--config")
+    known, _ = parser.parse_known_args(words[1:])
+    if known.ckpt_path is not None and known.ckpt_path not in ("best", "last", "hpc", "null"):
+        from mediakit.weights import read_checkpoint
+
+        read_checkpoint(known.ckpt_path)
+    elif words[0] != "fit" and known.ckpt_path is None and known.config is None and not {"-h", "--help"} & {*words}:
+        print("mediakit: without --ckpt_path this runs the network as it is built, untrained", file=sys.stderr)
 
 
 def _analyze(options: argparse.Namespace) -> None:
@@ -82,7 +101,7 @@ def _analyze(options: argparse.Namespace) -> None:
     from mediakit.report import write_json, write_page
 
     if options.output is None and options.json is None:
-        options.output = Path(options.video).with_suffix(".html").name
+        options.output = Path(options.video).name + ".html"
     _check_outputs(options.video, options.json, options.output)
     analysis = analyze_file(
         options.video,
@@ -91,6 +110,8 @@ def _analyze(options: argparse.Namespace) -> None:
         max_faces=options.max_faces,
         progress=not options.quiet,
     )
+    for text in analysis.warnings:
+        print(f"mediakit: warning: {text}", file=sys.stderr)
     if options.json is not None:
         write_json(analysis, options.json)
         print(options.json)
@@ -168,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze = commands.add_parser("analyze", help="tell what is in a media file, as one page")
     analyze.add_argument("video", metavar="VIDEO", help="video, sound or image file")
     analyze.add_argument(
-        "-o", "--output", metavar="PAGE", help="page to write (default: VIDEO's name with .html, here)"
+        "-o", "--output", metavar="PAGE", help="page to write (default: VIDEO's name and .html, in this folder)"
     )
     analyze.add_argument("--json", metavar="FILE", help="also write the findings as JSON (alone: no page)")
     analyze.add_argument("--no-faces", action="store_true", help="do not look for faces (several times faster)")

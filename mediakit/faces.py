@@ -144,7 +144,12 @@ def open_detector(
         MissingPackageError: MediaPipe is not installed.
         WeightsError: This MediaPipe bundles no model and none was given, or the given file is no such model.
         MediaError: The given file cannot be read.
+        ValueError: ``max_faces`` or ``min_confidence`` is out of range.
     """
+    if not isinstance(max_faces, int) or max_faces < 1:
+        raise ValueError(f"max_faces must be a whole number of at least 1, got {max_faces}")
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence must be in [0, 1], got {min_confidence}")
     mediapipe = _mediapipe()
     if model is not None:
         return FaceLandmarkerDetector(model, max_faces, min_confidence)
@@ -177,7 +182,7 @@ def track_faces(
         model: A ``face_landmarker.task`` file; see :func:`open_detector`.
         max_faces: Most faces looked for in a frame.
         min_confidence: Least confidence in [0, 1].
-        min_duration: Tracks shorter than this many seconds are dropped.
+        min_duration: Tracks shorter than this many seconds are dropped, unless the film itself is shorter.
         denoise: Also run the Lucas-Kanade-Kalman filter of :class:`mediakit.denoise.LucasKanadeKalman` on every track.
         detector: A detector of one's own in place of MediaPipe; it is not closed here.
         on_frame: Called with each frame before detection, for progress or for sharing the decoded picture.
@@ -189,7 +194,10 @@ def track_faces(
         MediaError: The file cannot be read or holds no pictures.
         MissingPackageError: MediaPipe is not installed.
         WeightsError: No face model is at hand.
+        ValueError: An option is out of range, or the items are no frames.
     """
+    if min_duration < 0:
+        raise ValueError(f"min_duration must not be negative, got {min_duration}")
     own = detector is None
     used = open_detector(model, max_faces, min_confidence) if detector is None else detector
     try:
@@ -213,6 +221,8 @@ def _track(
     width = height = count = with_face = 0
     cuts = []
     for frame in frames:
+        if not isinstance(frame, Frame):
+            raise ValueError(f"track_faces takes a file or frames of mediakit.read_video, not {type(frame).__name__}")
         if on_frame is not None:
             on_frame(frame)
         if shots.step(frame.image):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mediakit import __version__
-from mediakit.analyze import RATE, TASKS, Analysis, FaceSummary
+from mediakit.analyze import RATE, TASKS, Analysis, FacesSummary, FaceSummary
 from mediakit.charts import clock, curves, plot, time_ticks
 from mediakit.errors import require
 from mediakit.io import VideoStream, encode_image, write_text
@@ -67,7 +67,10 @@ def render_page(analysis: Analysis) -> str:
     jinja2 = require("jinja2", "The report page")
     source = files("mediakit").joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    faces = analysis.faces
+    faces, pictures = analysis.faces, analysis.pictures
+    still = pictures is not None and pictures.frames == 1
+    tracks = sorted(faces.tracks, key=lambda t: t.start) if faces else []
+    shown = faces.tracks[:_TRACKS_SHOWN] if faces else ()
     return environment.from_string(source).render(
         a=analysis,
         version=__version__,
@@ -79,19 +82,24 @@ def render_page(analysis: Analysis) -> str:
         faces_text=_faces_text(analysis),
         spectrogram=_spectrogram(analysis),
         shots=_shots(analysis),
-        lanes=_lanes(analysis) if faces and faces.tracks and analysis.duration else None,
-        tracks=[_track(t) for t in faces.tracks[:_TRACKS_SHOWN]] if faces else [],
+        lanes=_lanes(tracks, analysis.duration) if tracks and analysis.duration and not still else None,
+        tracks=[_track(n, t, still) for n, t in enumerate(tracks, 1) if t in shown],
+        hidden=len(tracks) - len(shown),
+        still=still,
         tasks=list(TASKS.values()),
     )
 
 
 def headline(analysis: Analysis) -> str:
-    """One or two sentences that say what is in the file."""
+    """One to three sentences that say what is in the file."""
     pictures, sound, faces = analysis.pictures, analysis.sound, analysis.faces
     length = _spoken(analysis.duration)
     if pictures is None:
-        kind = f"Sound alone, {length}" if length else "Sound alone"
-        return f"{kind}, {'which is silent throughout' if sound and sound.silent else 'without pictures'}."
+        kind = "Sound" if analysis.info.video else "Sound alone"
+        what = "which is silent throughout" if sound and sound.silent else "without pictures"
+        if analysis.info.video:
+            what = "with pictures that cannot be decoded"
+        return f"{kind}, {length}, {what}." if length else f"{kind}, {what}."
     tone = "black-and-white " if pictures.gray else "colour "
     if pictures.frames == 1:
         text = f"A single {tone}picture, {pictures.size[0]} × {pictures.size[1]} pixels"
@@ -103,22 +111,29 @@ def headline(analysis: Analysis) -> str:
         text += ", with a sound track that is silent" if sound.silent else ", with sound"
     elif pictures.frames > 1:
         text += ", without sound" if not analysis.info.audio else ", with sound that cannot be decoded"
-    if faces is None:
-        return text + "."
+    text += "."
+    decoded = analysis.decoded or 0.0
+    if analysis.warnings and pictures.frames > 1 and decoded < 0.95 * (analysis.duration or 0.0):
+        text += f" The file is damaged: pictures could be read for {_spoken(decoded)} only."
+    elif analysis.warnings:
+        text += " The file is damaged; what follows may be wrong in places."
+    return text if faces is None else f"{text} {_faces_seen(faces)}"
+
+
+def _faces_seen(faces: FacesSummary) -> str:
+    """How much of the film shows a face, in one sentence, with doubt where doubt is due."""
     if not faces.tracks:
-        return text + ". No face was found."
-    count = len(faces.tracks)
+        return "No face was found."
+    if faces.frames == 1:
+        return f"{_count(len(faces.tracks), 'face')} found."
     share = faces.frames_with_face / max(faces.frames, 1)
     if share < _RARE:
-        return (
-            f"{text}. Something like a face is seen in {_count(faces.frames_with_face, 'frame')} of {faces.frames:,}."
-        )
-    followed = "One face was followed" if count == 1 else f"Faces were followed in {count} stretches"
-    return f"{text}. {followed}; a face is visible in {share:.0%} of the frames."
+        return f"Something like a face is seen in {faces.frames_with_face} of {_count(faces.frames, 'frame')}."
+    return f"A face is visible in {share:.0%} of the frames."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _spoken(seconds: float | None) -> str:
@@ -137,10 +152,11 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
     info, packets = analysis.info, analysis.packets
     first = info.container.partition(",")[0]
     facts = [("Container", _CONTAINERS.get(first, first)), ("Size", _bytes(info.size_bytes))]
-    if analysis.duration:
+    still = not info.audio and packets is not None and packets.frames == 1  # FFmpeg makes up a length for it
+    if analysis.duration and not still:
         long = f" ({clock(analysis.duration)})" if analysis.duration >= 60 else ""
         facts.append(("Duration", f"{analysis.duration:.2f} s{long}"))
-    if info.bit_rate:
+    if info.bit_rate and not still:
         facts.append(("Bit rate", f"{info.bit_rate / 1000:,.0f} kbit/s"))
     for number, video in enumerate(info.video):
         facts.append((_numbered("Video", number, info.video), _video(video)))
@@ -149,10 +165,10 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
         chosen = " (video 0)" if len(info.video) > 1 else ""
         if packets.fps:
             facts.append((f"Frames{chosen}", f"{packets.frames:,} at {_number(packets.fps)} per second, {rhythm} rate"))
-        gop = f"at most {packets.gop_max} frames"
+        gop = "the first frame only"
         if packets.gop_median:
-            gop = f"every {_number(packets.gop_median)} frames (median), {gop} apart"
-        facts.append((f"Key frames{chosen}", f"{len(packets.keyframes)}, {gop}"))
+            gop = f"every {_number(packets.gop_median)} frames (median), at most {packets.gop_max} apart (GOP)"
+        facts.append((f"Codec key frames{chosen}", f"{len(packets.keyframes)}: {gop}"))
     for number, audio in enumerate(info.audio):
         parts = [audio.codec, audio.rate and f"{audio.rate / 1000:g} kHz", audio.layout]
         if audio.bit_rate:
@@ -191,13 +207,19 @@ def _sound_text(analysis: Analysis) -> str:
     if sound is None:
         return ""
     if sound.silent:
-        level = "every sample is zero" if sound.peak_db is None else f"its loudest sample is at {sound.peak_db:.0f} dB"
+        level = "every sample is zero" if sound.peak_db is None else f"its loudest sample is at {_db(sound.peak_db)}"
         return f"The file has a sound track of {_spoken(sound.duration)}, but it is silent: {level}."
-    text = f"{_spoken(sound.duration)} of sound, {sound.rms_db:.0f} dB on average (RMS), {sound.peak_db:.0f} dB at its"
-    text += " peak"
-    if sound.silent_share > 0:
-        return f"{text}; {sound.silent_share:.0%} of its seconds are silent."
-    return text + "."
+    text = f"{_spoken(sound.duration)} of sound, {_db(sound.rms_db)} on average (RMS), {_db(sound.peak_db)} at its peak"
+    text += f"; {sound.silent_share:.0%} of its seconds are silent." if sound.silent_share > 0 else "."
+    return text + _first_of(analysis.info.audio)
+
+
+def _db(level: float | None) -> str:
+    return "silence" if level is None else f"{level:.0f} dB".replace("-0 dB", "0 dB").replace("-", "−")
+
+
+def _first_of(streams: tuple[Any, ...]) -> str:
+    return f" The first of {len(streams)} streams was looked at." if len(streams) > 1 else ""
 
 
 def _pictures_text(analysis: Analysis) -> str:
@@ -217,7 +239,7 @@ def _pictures_text(analysis: Analysis) -> str:
     if pictures.cuts:
         times = ", ".join(clock(t, step) for t in pictures.cuts[:5]) + (", …" if len(pictures.cuts) > 5 else "")
         cuts = f"{len(pictures.cuts)} cut{'s' if len(pictures.cuts) > 1 else ''} (at {times})"
-    text = f"{tone}, mean brightness {pictures.brightness:.0%}, {cuts}."
+    text = f"{tone}, mean brightness {pictures.brightness:.0%}, {cuts}.{_first_of(analysis.info.video)}"
     return f"{text} {shown} of {pictures.frames:,} frames, evenly spread:"
 
 
@@ -225,15 +247,16 @@ def _faces_text(analysis: Analysis) -> str:
     faces = analysis.faces
     if faces is None:
         return ""
-    detector = f"{faces.detector.get('name')} {faces.detector.get('version')}"
-    if not faces.tracks:
-        text = f"No face was found in {faces.frames:,} frames ({detector})."
-        if faces.dropped:
-            text += f" {_count(faces.dropped, 'detection')} lasted too briefly to be followed and were dropped."
-        return text
-    text = f"A face is visible in {faces.frames_with_face:,} of {faces.frames:,} frames ({detector}). "
-    text += "Each stretch in which one face could be followed without a break is a track"
-    return text + (f"; {_count(faces.dropped, 'detection')} too brief to use were dropped." if faces.dropped else ".")
+    text = f"{_faces_seen(faces)} Looked at {_count(faces.frames, 'frame')} with "
+    text += f"{faces.detector.get('name')} {faces.detector.get('version')}, which misses faces narrower than about a "
+    text += "tenth of the picture."
+    if faces.frames > 1 and faces.tracks:
+        text += " A stretch is a time in which one face could be followed without a break; a person may have several."
+    if faces.dropped:
+        text += (
+            f" {_count(faces.dropped, 'detection')} too brief to use {'was' if faces.dropped == 1 else 'were'} dropped."
+        )
+    return text
 
 
 def _spectrogram(analysis: Analysis) -> dict[str, Any] | None:
@@ -281,34 +304,29 @@ def _dots(points: torch.Tensor) -> str:
     return "".join(f"M{x:.0f} {y:.0f}h0" for x, y in points[list(SEMANTIC)].tolist())
 
 
-def _lanes(analysis: Analysis) -> dict[str, Any]:
-    duration, tracks = analysis.duration or 1.0, analysis.faces.tracks if analysis.faces else ()
+def _lanes(tracks: list[FaceSummary], duration: float) -> dict[str, Any]:
     # Tracks that do not overlap share a lane, as many lanes as faces are seen at once.
     ends: list[float] = []
-    boxes = []
-    for track in sorted(tracks, key=lambda t: t.start):
+    bars = []
+    for number, track in enumerate(tracks, 1):
         lane = next((i for i, end in enumerate(ends) if end <= track.start), len(ends))
         ends[lane : lane + 1] = [track.end]
-        boxes.append((lane, track))
-    height = 100 / len(ends)
+        left, width = 100 * track.start / duration, max(0.2, 100 * (track.end - track.start) / duration)
+        bars.append((round(left, 2), round(width, 2), lane, str(number) if width > 2.5 else ""))
     return plot(
-        f"Timeline of {len(tracks)} face tracks",
+        f"Timeline of {_count(len(tracks), 'stretch', 'stretches')} in which a face is followed",
         height=26 * len(ends),
         x_ticks=time_ticks(0.0, duration),
         y_ticks=[],
-        boxes=[
-            (
-                round(1000 * t.start / duration, 2),
-                round(height * lane + 0.15 * height, 2),
-                round(max(2.0, 1000 * (t.end - t.start) / duration), 2),
-                round(0.7 * height, 2),
-            )
-            for lane, t in boxes
-        ],
+        bars=bars,
     )
 
 
-def _track(track: FaceSummary) -> dict[str, Any]:
+def _track(number: int, track: FaceSummary, still: bool) -> dict[str, Any]:
+    if still:
+        pitch, yaw, roll = (f"{v:.0f}°".replace("-", "−") for v in track.pose[0].tolist())
+        text = f"Outer eye corners {track.interocular_px:.0f} px apart; pitch {pitch}, yaw {yaw}, roll {roll}."
+        return {"name": f"Face {number}", "span": "", "text": text, "pose": None}
     step = 0.1 if track.end - track.start < 60 else 1.0
     # What moves is the message: the level of each measure is the person's own.
     moving = track.expression - track.expression.median(0).values
@@ -320,10 +338,11 @@ def _track(track: FaceSummary) -> dict[str, Any]:
 
     missed = f", missed in {track.missed} between" if track.missed else ""
     return {
+        "name": f"Stretch {number}",
         "span": f"{clock(track.start, step)} to {clock(track.end, step)}",
         "text": f"Detected in {_count(track.detections, 'frame')}{missed}; outer eye corners "
         f"{track.interocular_px:.0f} px apart.",
-        "pose": curves(track.time, track.pose, ["pitch", "yaw", "roll"], unit="°", least_span=20.0),
+        "pose": curves(track.time, track.pose, list(track.pose_names), unit="°", least_span=20.0),
         "mouth": chosen(("mouth", "jaw", "smile")),
         "eyes": chosen(("eye", "brow")),
     }

@@ -21,7 +21,7 @@ from mediakit.mesh import N_POINTS
 FORMAT = "mediakit.face-tracks/1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceTrack:
     """One face followed through consecutive frames.
 
@@ -47,7 +47,7 @@ class FaceTrack:
         return float(self.time[-1] - self.time[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceTracks:
     """All faces of one video, the longest track (most detections) first.
 
@@ -214,7 +214,8 @@ class TrackBuilder:
         max_shift: Largest move of the centroid between detections, in face sizes (square root of the box's area).
         size_ratio: Smallest and largest ratio of face sizes between detections.
         max_gap: Longest gap in seconds that is bridged.
-        min_duration: Tracks shorter than this many seconds are dropped (their detections are counted).
+        min_duration: Tracks shorter than this many seconds are dropped (their detections are counted), unless the film
+            itself is shorter: a photograph keeps its faces.
         denoise: Whether each track also keeps denoised points.
     """
 
@@ -229,6 +230,8 @@ class TrackBuilder:
         self.max_shift, self.size_ratio, self.max_gap = max_shift, size_ratio, max_gap
         self.min_duration, self.denoise = min_duration, denoise
         self.dropped = 0
+        self._began: float | None = None
+        self._reached = 0.0
         self._open: list[OpenTrack] = []
         self._closed: list[tuple[int, FaceTrack]] = []
 
@@ -242,6 +245,7 @@ class TrackBuilder:
         Returns:
             Pairs of track and landmarks; duplicates of one face are left out.
         """
+        self._began, self._reached = time if self._began is None else self._began, time
         for track in [t for t in self._open if time - t.last_time > self.max_gap]:
             self._open.remove(track)
             self._close(track)
@@ -286,14 +290,13 @@ class TrackBuilder:
     def finish(self) -> tuple[FaceTrack, ...]:
         """Ends all tracks and returns those that lasted, most detections first (ties: the earlier one)."""
         self.cut()
+        least = min(self.min_duration, self._reached - (self._began or 0.0))
+        self.dropped = sum(count for count, track in self._closed if track.duration < least)
+        self._closed = [(count, track) for count, track in self._closed if track.duration >= least]
         return tuple(track for _, track in sorted(self._closed, key=lambda x: (-x[0], float(x[1].time[0]))))
 
     def _close(self, track: OpenTrack) -> None:
-        closed = track.close()
-        if closed.duration < self.min_duration:
-            self.dropped += track.detections
-        else:
-            self._closed.append((track.detections, closed))
+        self._closed.append((track.detections, track.close()))
 
 
 def box(points: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

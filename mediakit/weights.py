@@ -30,16 +30,11 @@ def load(source: str | os.PathLike[str], device: str = "cpu") -> Any:
     Raises:
         MediaError: The file is missing or cannot be read.
         WeightsError: The file is no checkpoint of mediakit, or does not fit the class that it names.
+        MediakitError: There is no such device.
     """
     path = check_readable(source)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise WeightsError(
-            f"{path}: cannot be loaded as a checkpoint of tensors and plain values ({reason}). "
-            "Give a .ckpt file written by `mediakit fit`."
-        ) from error
+    _check_device(device)
+    content = read_checkpoint(path)
     origin = content.get("mediakit") if isinstance(content, dict) else None
     if not isinstance(origin, dict) or "class" not in origin:
         raise WeightsError(
@@ -54,6 +49,35 @@ def load(source: str | os.PathLike[str], device: str = "cpu") -> Any:
             f"({error})."
         ) from error
     return model.eval()
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Any:
+    """The content of a checkpoint file, tensors on the CPU; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        MediaError: The file is missing or cannot be read.
+        WeightsError: It is no such file.
+    """
+    checked = check_readable(path)
+    try:
+        return torch.load(checked, map_location="cpu", weights_only=True)
+    # torch's own words advise to turn the safety off, so they are not repeated.
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(
+            f"{checked}: is no checkpoint of tensors and plain values, and nothing else is loaded. "
+            "Give a .ckpt file written by `mediakit fit`."
+        ) from error
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MediakitError(f"the device {device!r} is not there. This machine has cpu{_others()}.") from error
+
+
+def _others() -> str:
+    return "".join(f", cuda:{n}" for n in range(torch.cuda.device_count()))
 
 
 def _class(name: str, path: str | os.PathLike[str]) -> Any:

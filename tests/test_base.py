@@ -89,7 +89,7 @@ def test_load_refuses_what_it_cannot_trust(tmp_path, checkpoint):
         mediakit.load(tmp_path / "none.ckpt")
     text = tmp_path / "text.ckpt"
     text.write_text("not a checkpoint")
-    with pytest.raises(WeightsError, match=r"text\.ckpt: cannot be loaded"):
+    with pytest.raises(WeightsError, match=r"text\.ckpt: is no checkpoint"):
         mediakit.load(text)
     torch.save({"state_dict": {}}, tmp_path / "plain.ckpt")
     with pytest.raises(WeightsError, match="does not say which mediakit class"):
@@ -108,13 +108,36 @@ def test_load_refuses_what_it_cannot_trust(tmp_path, checkpoint):
         mediakit.load(tmp_path / "y.ckpt")
 
 
+def test_a_device_that_is_not_there(checkpoint):
+    for device in ("cuda:99", "gpu7"):
+        with pytest.raises(mediakit.MediakitError, match=f"device '{device}' is not there"):
+            mediakit.load(checkpoint, device=device)
+
+
+def test_a_checkpoint_that_is_none_is_named(trained, tmp_path, capsys):
+    (tmp_path / "note.ckpt").write_text("no")
+    for path, reason in ((tmp_path / "gone.ckpt", "does not exist"), (tmp_path / "note.ckpt", "is no checkpoint")):
+        for option in ([f"--ckpt_path={path}"], ["--ckpt_path", str(path)]):
+            assert main(words("test", trained, *option)) == 2
+            (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("mediakit:")]
+            assert f"{path}: {reason}" in line
+
+
+def test_testing_an_untrained_network_says_so_and_leaves_no_file(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = [w for w in words("test", trained) if "default_root_dir" not in w]
+    assert main(arguments) == 0
+    assert "without --ckpt_path" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_cannot_run_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "pwned",))
 
     torch.save({"mediakit": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(WeightsError, match="cannot be loaded"):
+    with pytest.raises(WeightsError, match="is no checkpoint"):
         mediakit.load(tmp_path / "evil.ckpt")
     assert not (tmp_path / "pwned").exists()
 

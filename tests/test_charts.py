@@ -18,7 +18,12 @@ def test_clock(seconds, step, text):
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0, 10, [0, 5, 10]), (-0.13, 0.21, [-0.1, 0, 0.1, 0.2]), (2.2, 9.1, [4, 6, 8]), (-1, 300, [0, 100, 200, 300])],
+    [
+        (0, 10, [0, 2, 4, 6, 8, 10]),
+        (-0.13, 0.21, [-0.1, 0, 0.1, 0.2]),
+        (2.2, 9.1, [4, 6, 8]),
+        (-30, 55, [-20, 0, 20, 40]),
+    ],
 )
 def test_round_ticks(low, high, expected):
     assert round_ticks(low, high, 4) == pytest.approx(expected)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mediakit.cli import main
+from mediakit.demo import demo_frames
 from mediakit.io import Audio, write_audio, write_image, write_video
 
 RATE = 16_000
@@ -76,7 +77,7 @@ def test_a_whole_clip(clip, tmp_path, capfd):
     else:
         assert found["faces"]["tracks"] == []
         assert "No face was found" in page
-    assert page.count("None ship with this version") == 3
+    assert page.count("which this version does not have yet") == 3
 
 
 def test_the_page_asks_nothing_from_the_network(clip, tmp_path):
@@ -98,8 +99,8 @@ def test_identical_input_gives_identical_json(clip, tmp_path):
 def test_the_page_goes_beside_the_caller_by_default(clip, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(["analyze", str(clip), "-q", "--no-faces"]) == 0
-    assert capfd.readouterr().out == "clip.html\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["clip.html"]
+    assert capfd.readouterr().out == "clip.mp4.html\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4.html"]
 
 
 def test_progress_shows_time_left(clip, tmp_path, capfd):
@@ -188,7 +189,10 @@ def test_a_download_cut_off_after_its_index(clip, tmp_path, capfd):
     found = findings(tmp_path)
     assert 0 < found["pictures"]["frames"] < 50
     assert any("half.mp4" in w for w in found["warnings"])
-    assert "half.mp4" in text_of(tmp_path / "page.html")
+    page = text_of(tmp_path / "page.html")
+    assert "half.mp4" in page
+    assert re.search(r"The file is damaged: pictures could be read for \d\.\d seconds only\.", page)
+    assert "mediakit: warning:" in capfd.readouterr().err
 
 
 @contextmanager
@@ -261,6 +265,27 @@ def limited(arguments: list[str], limit: int) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "mediakit", *arguments], capture_output=True, text=True, preexec_fn=lower
     )
+
+
+def test_a_missing_face_model_is_an_error_not_a_finding(clip, tmp_path, capfd):
+    assert run(tmp_path, clip, "--face-model", tmp_path / "gone.task") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "gone.task: does not exist" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_portrait_has_its_face(tmp_path):
+    mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
+    if not hasattr(mediapipe, "solutions"):
+        pytest.skip("this MediaPipe bundles no face model")
+    write_image(tmp_path / "portrait.jpg", next(demo_frames()).contiguous())
+    assert run(tmp_path, tmp_path / "portrait.jpg") == 0
+    found = findings(tmp_path)
+    assert len(found["faces"]["tracks"]) == 1
+    assert found["faces"]["dropped"] == 0
+    page = text_of(tmp_path / "page.html")
+    assert "1 face found." in page
+    assert re.search(r"Face 1 Outer eye corners \d+ px apart; pitch", page)
 
 
 def test_disk_full_leaves_the_earlier_page(clip, tmp_path):

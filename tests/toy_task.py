@@ -28,9 +28,6 @@ class ToyModule(BaseModule):
         loss = nn.functional.binary_cross_entropy_with_logits(logits, y)
         return {"total": loss, "accuracy": ((logits > 0) == (y > 0.5)).float().mean()}
 
-    def predict_step(self, batch, batch_idx):
-        return self(batch[0]).sigmoid()
-
     def predict(self, path: str) -> float:
         features = torch.from_numpy(np.load(path)).float()
         with torch.no_grad():

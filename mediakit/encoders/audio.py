@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mediakit.encoders.backbones import create_image_backbone
-from mediakit.encoders.identity import Encoder
+from mediakit.encoders.identity import Encoder, within
 from mediakit.errors import require
+
+_LOUDEST = 10.0  # mixing and augmentation overshoot 1; samples that were never scaled go far beyond this
 
 
 @lru_cache(maxsize=16)
@@ -130,13 +132,18 @@ def log_mel(
 
 
 class AudioEncoder(Encoder):
-    """Sound to one vector per segment: ``(B, N)`` mono waveform -> ``(B, T, dim)``, ``T = ceil(N / (segment * rate))``.
+    """Sound to one vector per segment: ``(B, N)`` mono waveform -> ``(B, T, dim)``.
+
+    ``T = max(1, ceil(N / (segment * rate) - 0.05))``: a remainder of at most 5 % of a segment opens none, because
+    files last a little longer than they say (a clip of 5.001 s gives five vectors).
 
     The log-mel of the whole waveform is cut into segments, each an image of one channel, frames x mels (time is the
     first axis, the layout of AudioMAE), and all B * T images pass through one timm network together. A short last
     segment is filled up with silence. A network of fixed size gets its images resized bilinearly.
 
-    Input: float samples in [-1, 1] at ``rate`` Hz, mono. Output: one vector each ``segment`` seconds.
+    Input: float samples in [-1, 1] at ``rate`` Hz, mono: the waveform of ``read_audio(path, rate=rate, channels=1)`` is
+    (1, N), a batch of one. One of two channels, (2, N), would be taken as a batch of two. Output: one vector each
+    ``segment`` seconds.
 
     Args:
         model: Any timm model, or ``vit_base_patch16_1024_128`` for AudioMAE (1024 frames x 128 mels, made for
@@ -195,10 +202,20 @@ class AudioEncoder(Encoder):
 
     def images(self, waveform: Tensor) -> Tensor:
         """Normalised log-mel segments before any resizing: ``(B, N)`` -> ``(B, T, 1, frames, n_mels)``."""
+        if not isinstance(waveform, Tensor):
+            raise ValueError(
+                f"AudioEncoder takes a waveform tensor (B, N), not {type(waveform).__name__}; "
+                f"pass audio.waveform of read_audio(..., rate={self.rate}, channels=1)"
+            )
         if waveform.ndim != 2 or waveform.shape[1] == 0:
             raise ValueError(f"AudioEncoder takes a waveform (B, N >= 1) mono, not {tuple(waveform.shape)}")
-        count = -(-waveform.shape[1] // self.segment_length)
-        waveform = F.pad(waveform, (0, count * self.segment_length - waveform.shape[1]))
+        if not waveform.is_floating_point() or not within(waveform, -_LOUDEST, _LOUDEST):
+            raise ValueError(
+                "AudioEncoder takes float samples in [-1, 1], but these are integers, NaN or far larger; "
+                "divide integers by their full scale (int16: waveform / 32768)"
+            )
+        count = max(1, -(-(waveform.shape[1] - self.segment_length // 20) // self.segment_length))
+        waveform = F.pad(waveform, (0, max(0, count * self.segment_length - waveform.shape[1])))
         decibels = log_mel(waveform, n_fft=self.n_fft, hop_length=self.hop_length, filters=self.filters).float()
         # Frame numbers per segment, rounded where a segment is no whole number of hops (in integers: exact for hours).
         segment, hop = self.segment_length, self.hop_length
@@ -208,7 +225,11 @@ class AudioEncoder(Encoder):
         return segments.unsqueeze(2)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """``(B, N)`` mono waveform in [-1, 1] at ``rate`` Hz -> ``(B, T, dim)``."""
+        """``(B, N)`` mono waveform in [-1, 1] at ``rate`` Hz -> ``(B, T, dim)``.
+
+        Raises:
+            ValueError: The waveform has another shape, is not float, or holds NaN or values far beyond 1.
+        """
         images = self.images(waveform)
         flat = images.flatten(0, 1)
         if self.size is not None and flat.shape[-2:] != self.size:

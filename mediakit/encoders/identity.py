@@ -43,6 +43,14 @@ def _little_endian(tensor: Tensor) -> memoryview:
     return octets.numpy().data
 
 
+def within(values: Tensor, low: float, high: float) -> bool:
+    """Tells whether all values lie in [low, high] (NaN does not); True while a network is traced, without values."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or values.is_meta:
+        return True
+    least, most = values.detach().aminmax()
+    return bool((least >= low) & (most <= high))
+
+
 class Identity:
     """Mixin that gives a module its card; set the three attributes in the constructor."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mediakit.encoders.backbones import create_image_backbone, create_video_backbone
-from mediakit.encoders.identity import Encoder
+from mediakit.encoders.identity import Encoder, within
 
 
 def unit_range(frames: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class FrameEncoder(Encoder):
         return (resize_frames(unit_range(frames), self.size, self.resize) - self.mean) / self.std
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(B, T, 3, H, W)`` uint8 or float in [0, 1], RGB -> ``(B, T, dim)``."""
+        """``(B, T, 3, H, W)`` uint8 or float in [0, 1], RGB -> ``(B, T, dim)``; else a ValueError."""
         _check_frames(self, frames)
         # In training, batch statistics must see all frames at once (and the graph keeps them all anyway).
         chunk = frames.shape[0] * frames.shape[1] if self.training else self.chunk
@@ -181,3 +181,5 @@ class ClipEncoder(Encoder):
 def _check_frames(encoder: nn.Module, frames: Tensor) -> None:
     if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
         raise ValueError(f"{type(encoder).__name__} takes frames (B, T >= 1, 3, H, W), not {tuple(frames.shape)}")
+    if frames.is_floating_point() and not within(frames, -0.01, 1.01):
+        raise ValueError("float frames must be in [0, 1]; uint8 in 0..255")

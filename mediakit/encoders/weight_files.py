@@ -36,10 +36,11 @@ def read_state_dict(file: str | os.PathLike[str]) -> dict[str, Tensor]:
     except MediakitError:
         raise
     except Exception as error:  # each format has its own zoo of errors
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        # Never the library's words: torch advises to load again with code allowed.
+        reason = getattr(error, "strerror", None) or "it is damaged, or not a file of plain tensors"
         raise WeightsError(
-            f"{file}: cannot be read as weights ({reason}). Save a state dict with torch.save or safetensors; "
-            "files that need code to be unpickled are refused."
+            f"{file}: cannot be read as weights ({reason}). mediakit never unpickles code: save "
+            "torch.save(model.state_dict(), file) or safetensors."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

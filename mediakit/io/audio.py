@@ -57,6 +57,9 @@ def read_audio(
         stop: Seconds after the start of the file; None: to the end. What lies beyond the end is left out.
         stream: Which audio stream, counted from 0.
 
+    Returns:
+        Float32 sound (C, N) in [-1, 1] with its rate; empty (C, 0) where the window lies beyond the end.
+
     Raises:
         ValueError: An option is out of its range.
         MediaError: The file cannot be read, or none of its sound can be decoded. Damage further on becomes silence,
@@ -103,6 +106,26 @@ def read_audio_blocks(
         raise ValueError(f"block must be positive, got {block}")
     _check(rate, channels, start, stop)
     return _blocks(_pieces(check_readable(path), rate, channels, start, stop, stream), block, start)
+
+
+def float_waveform(waveform: torch.Tensor) -> torch.Tensor:
+    """Returns sound that is to be written, if it is a tensor of finite floats.
+
+    Raises:
+        ValueError: It is something else: an array, integers, or not finite.
+    """
+    if not isinstance(waveform, torch.Tensor):
+        raise ValueError(
+            f"sound must be a torch tensor, got {type(waveform).__name__}; torch.from_numpy converts arrays"
+        )
+    if not waveform.is_floating_point():
+        raise ValueError(
+            f"sound must be float in [-1, 1], got {waveform.dtype}; divide integers by their full scale "
+            "(int16: waveform / 32768)"
+        )
+    if not waveform.isfinite().all():
+        raise ValueError("the sound contains numbers that are not finite")
+    return waveform
 
 
 def _check(rate: int | None, channels: int | None, start: float, stop: float | None) -> None:

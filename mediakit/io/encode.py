@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from mediakit.errors import MediaError, require
-from mediakit.io.audio import Audio
+from mediakit.io.audio import Audio, float_waveform
 from mediakit.io.demux import open_media, pick_stream
-from mediakit.io.files import StrPath
+from mediakit.io.files import StrPath, destination
 from mediakit.io.mux import add_audio, add_video, encoded_audio, encoded_video, mux, passing, sound, writing
-from mediakit.io.video import Frame, timed_frames, upright
+from mediakit.io.video import Frame, VideoClip, timed_frames, upright
 
 _TICK = Fraction(1, 90_000)  # for frames with times of their own
 _BT709, _SMPTE170M, _LIMITED = 1, 6, 1  # FFmpeg's AVCOL_* numbers
@@ -26,7 +26,7 @@ _TAGS = ("colorspace", "color_primaries", "color_trc", "color_range")
 
 def write_video(
     path: StrPath,
-    frames: Iterable[torch.Tensor | Frame],
+    frames: VideoClip | Iterable[torch.Tensor | Frame],
     fps: float | None,
     *,
     audio: Audio | None = None,
@@ -43,18 +43,19 @@ def write_video(
 
     Args:
         path: The file; its ending names the container: ``.mp4``, ``.mkv``, ``.mov``, ``.avi`` and so on.
-        frames: uint8 RGB tensors (3, H, W), or `Frame`s, all of one size.
-        fps: Frames per second. None takes the times of the `Frame`s: a variable frame rate.
+        frames: uint8 RGB tensors (3, H, W), or `Frame`s, all of one size; or a `VideoClip`.
+        fps: Frames per second. None takes the times of the `Frame`s or the clip: a variable frame rate.
         audio: Sound to encode beside them (AAC, or what the container asks for).
         audio_from: A file whose first audio stream is copied through; it is encoded anew only if the container cannot
             hold it. A file without sound adds none.
-        crf: Constant rate factor: 0 is lossless, 18 visually so, 51 worst.
+        crf: Constant rate factor: 0 is lossless, 18 visually so, 51 worst (63 with encoders of VP9 and AV1).
         preset: Speed against size: ``"ultrafast"`` to ``"veryslow"``.
         pix_fmt: Pixel format. An odd width or height does not go with halved chroma: it is stored as ``yuv444p``.
         codec: FFmpeg's name of the encoder.
 
     Raises:
-        ValueError: There are no frames, their shapes or times do not fit, or options contradict each other.
+        ValueError: There are no frames, their shapes or times do not fit, or an option is out of its range or
+            contradicts another.
         MediaError: The file cannot be written, or `audio_from` cannot be read. Nothing is left behind, and an earlier
             file at `path` stays. What `frames` raises passes through unchanged, with the same promise.
     """
@@ -62,6 +63,9 @@ def write_video(
         raise ValueError("give either audio or audio_from, not both")
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
+    _check_crf(crf, codec)
+    if isinstance(frames, VideoClip):
+        frames = map(Frame, count(), frames.time.tolist(), frames.images)
     with passing(frames) as source, writing(path) as container, ExitStack() as stack:
         first = next(source, None)
         if first is None:
@@ -76,6 +80,12 @@ def write_video(
         mux(container, encoded_video(stream, pictures), sound(stack, path, container, audio, audio_from))
 
 
+def _check_crf(crf: float, codec: str = "libx264") -> None:
+    worst = 51 if codec.startswith("libx26") else 63
+    if not 0 <= crf <= worst:
+        raise ValueError(f"crf must be 0 to {worst} for {codec}, got {crf}")
+
+
 def _matrix(height: int, width: int) -> int:
     return _BT709 if height >= 720 or width >= 1280 else _SMPTE170M
 
@@ -87,6 +97,10 @@ def _tag(stream: Any, values: Iterable[int]) -> None:
 
 def _image(item: torch.Tensor | Frame) -> torch.Tensor:
     image = item.image if isinstance(item, Frame) else item
+    if not isinstance(image, torch.Tensor):
+        raise ValueError(
+            f"a frame must be a torch tensor, got {type(image).__name__}; torch.from_numpy converts arrays"
+        )
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         raise ValueError(f"a frame must be uint8 RGB of shape (3, H, W), got {image.dtype} {tuple(image.shape)}")
     return image
@@ -123,21 +137,25 @@ def write_audio(path: StrPath, audio: Audio | torch.Tensor, rate: int | None = N
 
     Args:
         path: ``.wav``, ``.flac`` (lossless), ``.mp3``, ``.m4a`` (AAC), ``.ogg``, ``.opus`` (Opus).
-        audio: `Audio`, or a waveform (C, N) or (N,) in [-1, 1]; what lies beyond is clipped.
-        rate: Samples per second of a bare waveform. Lossy encoders that do not know it get the next higher one.
+        audio: `Audio`, or a float waveform (C, N) or (N,) in [-1, 1]; what lies beyond is clipped.
+        rate: Samples per second of a bare waveform; `Audio` has its own. Lossy encoders that do not know it get the
+            next higher one.
         bits: Of a lossless sample: 16, 24, or (wav only) ``"32f"`` for float32.
 
     Raises:
-        ValueError: The waveform is empty or not finite, or an option is out of its range.
+        ValueError: The waveform is empty, not finite or not of floating point, its rate is missing or contradicted, or
+            an option is out of its range.
         MediaError: The ending is unknown, or the file cannot be written.
     """
-    waveform = audio.waveform if isinstance(audio, Audio) else audio
-    rate = audio.rate if isinstance(audio, Audio) else rate
+    if isinstance(audio, Audio):
+        if rate not in (None, audio.rate):
+            raise ValueError(f"audio is at {audio.rate}, rate says {rate}; resample first with mediakit.io.resample")
+        audio, rate = audio.waveform, audio.rate
     if rate is None:
         raise ValueError("a bare waveform needs its rate")
-    waveform = torch.atleast_2d(waveform.detach().cpu().float())
-    if waveform.ndim != 2 or not waveform.numel() or not waveform.isfinite().all():
-        raise ValueError(f"sound must be finite numbers of shape (C, N), got shape {tuple(waveform.shape)}")
+    waveform = torch.atleast_2d(float_waveform(audio).detach().cpu().float())
+    if waveform.ndim != 2 or not waveform.numel():
+        raise ValueError(f"sound must be numbers of shape (C, N), got shape {tuple(waveform.shape)}")
     wav = {16: ("pcm_s16le", "s16"), 24: ("pcm_s24le", "s32"), "32f": ("pcm_f32le", "flt")}
     if bits not in wav:
         raise ValueError(f'bits must be 16, 24 or "32f", got {bits!r}')
@@ -149,6 +167,7 @@ def write_audio(path: StrPath, audio: Audio | torch.Tensor, rate: int | None = N
         ".ogg": ("libopus", None),
         ".opus": ("libopus", None),
     }
+    destination(path)
     suffix = Path(path).suffix.lower()
     if suffix not in encoders:
         problem = f"has an ending that names no known sound format ({suffix or 'none'})"
@@ -189,10 +208,15 @@ def recompress(
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")
+    _check_crf(crf)
     av = require("av", "Writing video")
     with open_media(source) as container:
         stream = pick_stream(source, container, "video", 0)
-        tick, tags = stream.time_base, [int(getattr(stream.codec_context, name)) for name in _TAGS]
+        tick, rate, tags = (
+            stream.time_base,
+            stream.average_rate,
+            [int(getattr(stream.codec_context, name)) for name in _TAGS],
+        )
     shown = timed_frames(source)
     first = next(shown)
     turned = upright(first.frame)
@@ -208,7 +232,7 @@ def recompress(
         colours = {"dst_colorspace": "ITU709" if tags[0] == _BT709 else "ITU601", "dst_color_range": "MPEG"}
     with writing(target) as container, ExitStack() as stack:
         options = {"crf": str(crf), "preset": preset}
-        stream = add_video(target, container, "libx264", (height, width), pix_fmt, tick, options)
+        stream = add_video(target, container, "libx264", (height, width), pix_fmt, tick, options, rate)
         _tag(stream, tags)
         pix_fmt = stream.codec_context.pix_fmt
         reformat = av.video.reformatter.VideoReformatter().reformat

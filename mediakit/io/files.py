@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _ADVICE = {
     errno.ENOTDIR: "A part of its path is a file, not a folder.",
     errno.EISDIR: "Name a file inside it.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EINVAL: "Name an ordinary file.",
 }
 
 
@@ -36,8 +38,11 @@ def check_readable(path: StrPath) -> Path:
         path: A file.
 
     Raises:
-        MediaError: It does not exist, is a folder, may not be read, or has zero bytes.
+        MediaError: It does not exist, is a URL or a folder, may not be read, or has zero bytes.
     """
+    name = os.fspath(path)
+    if not name:
+        raise MediaError('""', "the name of the file to read is empty", "Name a file.")
     path = Path(path)
     try:
         mode = path.stat().st_mode
@@ -49,6 +54,10 @@ def check_readable(path: StrPath) -> Path:
             if not file.read(1):
                 raise MediaError(path, "is empty (zero bytes)", "The copy or download failed: fetch it again.")
     except FileNotFoundError as error:
+        if re.match(r"[A-Za-z][\w+.-]+:/", name):
+            raise MediaError(
+                name, "is a URL, and URLs are not read", "Download it first, then name the file."
+            ) from error
         raise MediaError(path, "does not exist", f"Check the spelling; the current folder is {Path.cwd()}.") from error
     except PermissionError as error:
         raise MediaError(path, "may not be read (permission denied)", "Change its permissions or its owner.") from error
@@ -77,6 +86,32 @@ def cannot_write(path: StrPath, error: OSError) -> MediaError:
     return MediaError(path, f"cannot be written ({reason})", _ADVICE.get(error.errno or 0, ""))
 
 
+def destination(path: StrPath) -> tuple[Path, int | None]:
+    """The file that writing to `path` replaces, and its permissions (None if it is not there yet).
+
+    Raises:
+        MediaError: `path` is empty or ``-``, or what is there can take no file's place: a folder, a device, a pipe.
+    """
+    name = os.fspath(path)
+    if not name:
+        raise MediaError('""', "the name of the file to write is empty", "Name a file.")
+    if name == "-":
+        raise MediaError(name, "standard output is not supported", "Name a file.")
+    path = Path(path)
+    try:
+        target = path.resolve()  # a link stays a link; what it points to is replaced
+        mode = path.stat().st_mode  # of what an open pipe's link points to, resolving gives no path
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a device or a pipe, which cannot be replaced")
+    except FileNotFoundError:
+        return target, None
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return target, stat.S_IMODE(mode)
+
+
 @contextmanager
 def atomic_path(path: StrPath, *, suffix: str | None = None) -> Iterator[Path]:
     """Gives a temporary path to write to; the finished file takes the place of `path` in one step.
@@ -96,11 +131,10 @@ def atomic_path(path: StrPath, *, suffix: str | None = None) -> Iterator[Path]:
         MediaError: The disk is full, the folder is missing or closed to us, `path` is a folder, and so on. Every
             `OSError` in the block counts as a failure to write `path`.
     """
+    target, mode = destination(path)
     path = Path(path)
     temporary: Path | None = None
     try:
-        target = path.resolve()  # a link stays a link; what it points to is replaced
-        mode = _mode(target)
         temporary = _create_beside(target, path.suffix if suffix is None else suffix)
         yield temporary
         if mode is not None:
@@ -120,9 +154,8 @@ def check_writable(path: StrPath) -> None:
     Raises:
         MediaError: As `atomic_path`.
     """
-    target = Path(path).resolve()
+    target, _ = destination(path)
     try:
-        _mode(target)
         _create_beside(target, ".tmp").unlink()
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -133,19 +166,6 @@ def _create_beside(target: Path, suffix: str) -> Path:
     name = target.with_name(f".{secrets.token_hex(8)}{suffix}")
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return name
-
-
-def _mode(target: Path) -> int | None:
-    """The permissions of the file that is to be replaced, or None if there is none yet."""
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a device or a pipe, which cannot be replaced")
-    return stat.S_IMODE(mode)
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:

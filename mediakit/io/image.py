@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mediakit.errors import MediaError, require
-from mediakit.io.files import StrPath, check_readable, write_bytes
+from mediakit.io.files import StrPath, check_readable, destination, write_bytes
 
 _DEEP = (".png", ".tif", ".tiff")  # hold 8 or 16 bits
 _KNOWN = (*_DEEP, ".jpg", ".jpeg", ".webp", ".bmp")
@@ -107,6 +107,7 @@ def write_image(path: StrPath, image: torch.Tensor, *, quality: int = 95) -> Non
         ValueError: As `encode_image`.
         MediaError: The ending is unknown, or the file cannot be written.
     """
+    destination(path)
     suffix = Path(path).suffix.lower()
     if suffix not in _KNOWN:
         problem = f"has an ending that names no known image format ({suffix or 'none'})"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mediakit.errors import MediaError, NoStreamError, require
-from mediakit.io.audio import Audio, read_audio_blocks, resample
+from mediakit.io.audio import Audio, float_waveform, read_audio_blocks, resample
 from mediakit.io.demux import Damage, open_media, origin, packets, pick_stream
 from mediakit.io.files import StrPath, atomic_path
 
@@ -86,14 +86,18 @@ def add_video(
     pix_fmt: str,
     tick: Fraction,
     options: dict[str, str],
+    rate: Fraction | None = None,
 ) -> Any:
-    """Adds a video stream for pictures of `size` (H, W), whose stamps count `tick` seconds."""
+    """Adds a video stream for pictures of `size` (H, W), whose stamps count `tick` seconds.
+
+    The average `rate` tells how long the last picture lasts. Where it is not known, the tick tells it, or 30 per second.
+    """
     height, width = size
     layout = require("av", "Writing video").VideoFormat(pix_fmt, width, height)
     if (width % 2 and layout.chroma_width(2) == 1) or (height % 2 and layout.chroma_height(2) == 1):
         pix_fmt = "yuv444p"
     try:
-        rate = 1 / tick if tick > Fraction(1, 1000) else Fraction(30)  # of ticks finer than that, only a guess
+        rate = rate or (1 / tick if tick > Fraction(1, 1000) else Fraction(30))  # a finer tick says nothing
         if container.format.name == "avi":  # it has no presentation times: pictures must be stored as they are shown
             options = {"bf": "0", **options}
         stream = container.add_stream(codec, rate=rate, options={**_QUIET.get(codec, {}), **options})
@@ -169,9 +173,7 @@ def sound(
 ) -> Iterator[Any]:
     """Adds an audio stream to `container` and returns its packets: of `audio`, or copied from a file, or none."""
     codec = _SOUND.get(container.format.name, "aac")
-    if audio is not None and audio.waveform.numel():
-        if not audio.waveform.isfinite().all():
-            raise ValueError("the sound contains numbers that are not finite")
+    if audio is not None and float_waveform(audio.waveform).numel():
         return encoded_audio(add_audio(path, container, codec, audio.rate, len(audio.waveform)), [audio])
     if audio_from is None:
         return iter(())

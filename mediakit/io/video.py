@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from itertools import chain, count, takewhile
+from math import inf
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,8 +68,9 @@ def read_video(
         threads: Decoding threads; None leaves the choice to FFmpeg.
 
     Returns:
-        An iterator of `Frame`. The file closes when it is exhausted, closed or forgotten. Pictures are turned upright
-        as the file asks; pixels that are not square stay so.
+        An iterator of `Frame`, with nothing in it where the window lies beyond the end. The file closes when it is
+        exhausted, closed or forgotten. Pictures are turned upright as the file asks; pixels that are not square stay
+        so.
 
     Raises:
         ValueError: An option is out of its range.
@@ -75,14 +78,24 @@ def read_video(
             yields what can be decoded, then warns once.
         NoStreamError: It has no such video stream.
     """
-    if fps is not None and not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
-    if size is not None and not min(size if isinstance(size, tuple) else (size,)) >= 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    if fps is not None and not (isinstance(fps, Real) and 0 < fps < inf):
+        raise ValueError(f"fps must be a positive number, got {fps!r}")
+    size = _checked_size(size)
     if start < 0 or (stop is not None and stop < start):
         raise ValueError(f"need 0 <= start <= stop, got start={start}, stop={stop}")
     path = check_readable(path)
     return _read(path, fps, size, start, stop, stream, threads)
+
+
+def _checked_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+    match size:
+        case None:
+            return None
+        case Integral() if size >= 1:
+            return int(size)
+        case (Integral() as height, Integral() as width) if min(height, width) >= 1:
+            return int(height), int(width)
+    raise ValueError(f"size must be the short side or (H, W) in whole pixels, at least 1, got {size!r}")
 
 
 def _read(
@@ -114,7 +127,11 @@ def load_video(
     stream: int = 0,
     threads: int | None = None,
 ) -> VideoClip:
-    """Decodes a video, or a part of it, into memory; arguments and errors as `read_video`."""
+    """Decodes a video, or a part of it, into memory; arguments and errors as `read_video`.
+
+    Returns:
+        The frames and their times; empty (0, 3, 0, 0) where the window lies beyond the end.
+    """
     frames = list(read_video(path, fps=fps, size=size, start=start, stop=stop, stream=stream, threads=threads))
     if not frames:
         return VideoClip(torch.empty(0, 3, 0, 0, dtype=torch.uint8), torch.empty(0, dtype=torch.float64))
