@@ -188,8 +188,8 @@ def analyze_file(
         MediaError: The file is missing, unreadable, or nothing in it can be decoded.
         WeightsError: ``face_model`` was given and is no face model.
     """
+    info = probe(path)
     source = Path(path)
-    info = probe(source)
     absent: dict[str, str] = {}
     sound = pictures = packets = found = None
     failure: MediaError | None = None

@@ -109,7 +109,11 @@ class FrameEncoder(Encoder):
         return (resize_frames(unit_range(frames), self.size, self.resize) - self.mean) / self.std
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(B, T, 3, H, W)`` uint8 or float in [0, 1], RGB -> ``(B, T, dim)``; else a ValueError."""
+        """``(B, T, 3, H, W)`` uint8 or float in [0, 1], RGB -> ``(B, T, dim)``.
+
+        Raises:
+            ValueError: The frames have another shape or type, or floats beyond [0, 1].
+        """
         _check_frames(self, frames)
         # In training, batch statistics must see all frames at once (and the graph keeps them all anyway).
         chunk = frames.shape[0] * frames.shape[1] if self.training else self.chunk
@@ -168,7 +172,11 @@ class ClipEncoder(Encoder):
         return images.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(B, F, 3, H, W)`` uint8 or float in [0, 1], RGB at 8 fps -> ``(B, ceil(F / frames_per_clip), 512)``."""
+        """``(B, F, 3, H, W)`` uint8 or float in [0, 1], RGB at 8 fps -> ``(B, ceil(F / frames_per_clip), 512)``.
+
+        Raises:
+            ValueError: The frames have another shape or type, or floats beyond [0, 1].
+        """
         _check_frames(self, frames)
         if short := -frames.shape[1] % self.frames_per_clip:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, short, -1, -1, -1)], dim=1)

@@ -39,8 +39,8 @@ def read_state_dict(file: str | os.PathLike[str]) -> dict[str, Tensor]:
         # Never the library's words: torch advises to load again with code allowed.
         reason = getattr(error, "strerror", None) or "it is damaged, or not a file of plain tensors"
         raise WeightsError(
-            f"{file}: cannot be read as weights ({reason}). mediakit never unpickles code: save "
-            "torch.save(model.state_dict(), file) or safetensors."
+            f"{file}: cannot be read as weights ({reason}). mediakit never unpickles code: make the file "
+            "with torch.save(model.state_dict(), file) or as safetensors."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

@@ -150,12 +150,13 @@ def write_audio(path: StrPath, audio: Audio | torch.Tensor, rate: int | None = N
     if isinstance(audio, Audio):
         if rate not in (None, audio.rate):
             raise ValueError(f"audio is at {audio.rate}, rate says {rate}; resample first with mediakit.io.resample")
-        audio, rate = audio.waveform, audio.rate
+        rate = audio.rate
+        audio = audio.waveform
     if rate is None:
         raise ValueError("a bare waveform needs its rate")
     waveform = torch.atleast_2d(float_waveform(audio).detach().cpu().float())
     if waveform.ndim != 2 or not waveform.numel():
-        raise ValueError(f"sound must be numbers of shape (C, N), got shape {tuple(waveform.shape)}")
+        raise ValueError(f"sound must be of shape (C, N) and not empty, got {tuple(waveform.shape)}")
     wav = {16: ("pcm_s16le", "s16"), 24: ("pcm_s24le", "s32"), "32f": ("pcm_f32le", "flt")}
     if bits not in wav:
         raise ValueError(f'bits must be 16, 24 or "32f", got {bits!r}')

@@ -90,7 +90,7 @@ def add_video(
 ) -> Any:
     """Adds a video stream for pictures of `size` (H, W), whose stamps count `tick` seconds.
 
-    The average `rate` tells how long the last picture lasts. Where it is not known, the tick tells it, or 30 per second.
+    The average `rate` tells how long the last picture lasts; where it is not known, the tick does, or a guess.
     """
     height, width = size
     layout = require("av", "Writing video").VideoFormat(pix_fmt, width, height)

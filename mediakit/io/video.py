@@ -87,13 +87,13 @@ def read_video(
     return _read(path, fps, size, start, stop, stream, threads)
 
 
-def _checked_size(size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+def _checked_size(size: Any) -> int | tuple[int, int] | None:
     match size:
         case None:
             return None
-        case Integral() if size >= 1:
+        case Integral() if int(size) >= 1:
             return int(size)
-        case (Integral() as height, Integral() as width) if min(height, width) >= 1:
+        case (Integral() as height, Integral() as width) if min(int(height), int(width)) >= 1:
             return int(height), int(width)
     raise ValueError(f"size must be the short side or (H, W) in whole pixels, at least 1, got {size!r}")
 

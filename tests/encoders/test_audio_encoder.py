@@ -10,6 +10,7 @@ from mediakit.encoders import AudioEncoder, log_mel, mel_power
 from mediakit.encoders.audio import power_to_db
 from mediakit.encoders.backbones import import_timm
 from mediakit.errors import WeightsError
+from mediakit.io import Audio
 
 RATE = 16000
 SETTINGS = [
@@ -111,9 +112,17 @@ def encoder():
     return AudioEncoder("test_resnet")
 
 
-@pytest.mark.parametrize(("samples", "count"), [(1, 1), (15999, 1), (16000, 1), (16001, 2), (160000, 10)])
+@pytest.mark.parametrize(
+    ("samples", "count"), [(1, 1), (700, 1), (16000, 1), (16800, 1), (16801, 2), (80016, 5), (160000, 10)]
+)
 def test_one_vector_per_begun_segment(encoder, samples, count):
     assert encoder(noise(1, samples)).shape == (1, count, encoder.dim)
+
+
+def test_a_short_remainder_is_heard_only_by_the_windows_that_reach_it(encoder):
+    waveform = noise(1, 16500)
+    expected = (log_mel(waveform)[..., :100] + 27.2) / 22.4
+    assert torch.allclose(encoder.images(waveform)[:, 0, 0], expected.transpose(1, 2), atol=1e-6)
 
 
 def test_segments_are_slices_of_one_spectrogram(encoder):
@@ -203,6 +212,21 @@ def test_errors(tmp_path, encoder):
     for bad in (torch.zeros(16000), torch.zeros(1, 2, 16000), torch.zeros(1, 0)):
         with pytest.raises(ValueError, match=r"waveform \(B, N >= 1\)"):
             encoder(bad)
+    with pytest.raises(
+        ValueError, match=r"not Audio; pass audio.waveform of read_audio\(..., rate=16000, channels=1\)"
+    ):
+        encoder(Audio(torch.zeros(1, 16000), 16000, 0.0))
+    hole = noise(1, 16000)
+    hole[0, 7] = torch.nan
+    for bad in (noise(1, 16000, level=30000.0), hole, torch.ones(1, 16000, dtype=torch.int16)):
+        with pytest.raises(ValueError, match=r"float samples in \[-1, 1\].*waveform / 32768"):
+            encoder(bad)
+
+
+def test_decoded_sound_may_overshoot_and_export_works(encoder):
+    waveform = noise(1, 32000).clamp(-1, 1) * 2
+    exported = torch.export.export(encoder, (waveform,)).module()
+    assert torch.allclose(exported(waveform), encoder(waveform), atol=1e-5)
 
 
 @pytest.mark.slow

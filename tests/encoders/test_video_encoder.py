@@ -152,6 +152,12 @@ def test_r2plus1d_is_the_default():
     )  # torchvision's, less its head
 
 
+def test_export_works_on_floats(encoder):
+    picture = frames(1, 2, 3, 40, 50) / 255
+    exported = torch.export.export(encoder, (picture,)).module()
+    assert torch.allclose(exported(picture), encoder(picture), atol=1e-5)
+
+
 def test_errors(encoder, clip_encoder):
     for wrong in (torch.zeros(2, 3, 8, 8), torch.zeros(1, 2, 1, 8, 8), torch.zeros(1, 0, 3, 8, 8)):
         with pytest.raises(ValueError, match=r"FrameEncoder takes frames \(B, T >= 1, 3, H, W\)"):
@@ -160,5 +166,10 @@ def test_errors(encoder, clip_encoder):
             clip_encoder(wrong)
     with pytest.raises(ValueError, match="uint8 or float"):
         encoder(torch.zeros(1, 1, 3, 8, 8, dtype=torch.int64))
+    nan = torch.full((1, 4, 3, 8, 8), torch.nan)
+    for wrong in (torch.rand(1, 4, 3, 8, 8) * 255, torch.rand(1, 4, 3, 8, 8) * 2 - 1, nan):
+        for network in (encoder, clip_encoder):
+            with pytest.raises(ValueError, match=r"float frames must be in \[0, 1\]; uint8 in 0..255"):
+                network(wrong)
     with pytest.raises(ValueError, match="'squash' or 'shortest'"):
         FrameEncoder("test_resnet", resize="longest")

@@ -124,6 +124,10 @@ def test_blocks_join_to_the_whole(stereo, options, block):
     )
 
 
+def test_a_window_beyond_the_end_is_empty(stereo):
+    assert read_audio(stereo[0], start=100, stop=101).waveform.shape == (2, 0)
+
+
 def test_blocks_of_nothing_are_one_empty_block(stereo):
     (block,) = read_audio_blocks(stereo[0], start=9.0)
     assert block.waveform.shape == (2, 0)

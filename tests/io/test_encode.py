@@ -12,6 +12,7 @@ from mediakit.errors import MediaError, NoStreamError
 from mediakit.io import (
     Audio,
     Frame,
+    VideoClip,
     load_video,
     probe,
     read_audio,
@@ -120,6 +121,15 @@ def test_own_times_are_kept(tmp_path, images, suffix):
     assert scan_packets(tmp_path / f"a.{suffix}").variable_frame_rate
 
 
+@pytest.mark.parametrize("fps", [None, 10])
+def test_a_clip_is_written_with_its_own_times_or_a_rate(tmp_path, images, fps):
+    times = torch.tensor([0.0, 0.04, 0.2, 0.5], dtype=torch.float64)
+    write_video(tmp_path / "a.mp4", VideoClip(images[:4], times), fps)
+    pixels, found = decoded(tmp_path / "a.mp4")
+    assert found == pytest.approx(times.tolist() if fps is None else [0.0, 0.1, 0.2, 0.3], abs=6e-6)
+    assert np.abs(pixels.astype(int) - images[:4].permute(0, 2, 3, 1).numpy()).mean() < 5
+
+
 @pytest.mark.parametrize("fps", [30000 / 1001, 23.976, 12.5, 0.5])
 def test_rates(tmp_path, images, fps):
     write_video(tmp_path / "a.mp4", (Frame(n, 99.0 - n, image) for n, image in enumerate(images)), fps)
@@ -223,6 +233,23 @@ def test_recompress_keeps_a_variable_rate_and_may_replace_its_source(tmp_path, i
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
+@pytest.mark.parametrize("fps", [25, 30000 / 1001, 12.5])
+def test_recompress_keeps_the_average_rate_and_the_length(tmp_path, images, fps):
+    """The source counts in small ticks, which say nothing of how long the last picture lasts."""
+    write_video(tmp_path / "a.mp4", list(images), fps)
+    recompress(tmp_path / "a.mp4", tmp_path / "b.mp4", crf=30)
+    before, after = probe(tmp_path / "a.mp4").video[0], probe(tmp_path / "b.mp4").video[0]
+    assert after.fps == pytest.approx(fps, rel=1e-5)
+    assert after.duration == pytest.approx(before.duration, abs=1e-6)
+
+
+def test_recompress_refuses_a_factor_out_of_range(tmp_path, images):
+    write_video(tmp_path / "a.mp4", list(images), 25)
+    with pytest.raises(ValueError, match="crf must be 0 to 51 for libx264, got 60"):
+        recompress(tmp_path / "a.mp4", tmp_path / "b.mp4", crf=60)
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
 def test_recompress_stores_pictures_upright(tmp_path, encode_with_av, clip_pixels):
     path = encode_with_av(tmp_path / "a.mp4", [{"pixels": clip_pixels(count=3)}])
     data = bytearray(path.read_bytes())
@@ -258,6 +285,10 @@ def test_recompress_without_pictures(tmp_path, tone):
     [
         ([], 25, {}, "no frames"),
         ([torch.zeros(3, 8, 8)], 25, {}, "uint8 RGB"),
+        ([np.zeros((3, 8, 8), np.uint8)], 25, {}, "must be a torch tensor, got ndarray"),
+        ([torch.zeros(3, 8, 8, dtype=torch.uint8)], 25, {"crf": 99}, "crf must be 0 to 51 for libx264, got 99"),
+        ([torch.zeros(3, 8, 8, dtype=torch.uint8)], 25, {"crf": -1}, "crf"),
+        ([torch.zeros(3, 8, 8, dtype=torch.uint8)], 25, {"crf": 64, "codec": "libvpx-vp9"}, "crf must be 0 to 63"),
         ([torch.zeros(8, 8, 3, dtype=torch.uint8)], 25, {}, r"\(3, H, W\)"),
         (
             [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, 8, 6, dtype=torch.uint8)],
@@ -281,7 +312,10 @@ def test_bad_frames_are_refused(tmp_path, frames, fps, options, message):
     ("wave", "rate", "options", "message"),
     [
         (torch.zeros(1, 9), None, {}, "rate"),
-        (torch.zeros(1, 0), 8000, {}, "finite"),
+        (torch.zeros(1, 0), 8000, {}, "not empty"),
+        (torch.zeros(1, 9, dtype=torch.int16), 8000, {}, r"float in \[-1, 1\], got torch.int16.*waveform / 32768"),
+        (np.zeros((1, 9), np.float32), 8000, {}, "must be a torch tensor, got ndarray"),
+        (Audio(torch.zeros(1, 9), 44100, 0.0), 16000, {}, "audio is at 44100, rate says 16000; resample first"),
         (torch.tensor([[0.0, float("nan")]]), 8000, {}, "finite"),
         (torch.zeros(1, 9), 8000, {"bits": 8}, "bits"),
         (torch.zeros(9, 9), 8000, {}, "channels"),

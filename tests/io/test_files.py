@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import pathlib
 import stat
 import subprocess
 import sys
@@ -34,6 +35,43 @@ def test_check_readable_says_what_is_wrong(tmp_path, name, message):
     with pytest.raises(MediaError, match=message) as caught:
         check_readable(tmp_path / name)
     assert str(caught.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("kind", [str, pathlib.Path])
+def test_check_readable_refuses_urls(kind):
+    url = kind("http://example.com/a.mp4")
+    with pytest.raises(MediaError, match=r"is a URL.*Download it first") as caught:
+        check_readable(url)
+    assert str(caught.value).startswith(str(url))
+
+
+def test_a_file_may_look_like_a_url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd:").mkdir()
+    (tmp_path / "odd:" / "a.mp4").write_text("x")
+    assert check_readable("odd://a.mp4").name == "a.mp4"
+
+
+def test_an_empty_name_is_called_so():
+    with pytest.raises(MediaError, match="the name of the file to read is empty"):
+        check_readable("")
+    for check in (check_writable, lambda path: write_text(path, "x")):
+        with pytest.raises(MediaError, match="the name of the file to write is empty"):
+            check("")
+
+
+def test_standard_output_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match=r"^-: standard output is not supported"):
+        write_text("-", "x")
+    read_end, write_end = os.pipe()
+    with pytest.raises(MediaError, match=r"cannot be replaced.*Name an ordinary file"):
+        write_text(f"/dev/fd/{write_end}", "x")  # what /dev/stdout is before a pipe
+    for end in (read_end, write_end):
+        os.close(end)
+    with pytest.raises(MediaError, match="cannot be replaced"):
+        check_writable("/dev/null")
+    assert os.listdir(tmp_path) == []
 
 
 def test_check_readable_without_permission(tmp_path, request):

@@ -140,6 +140,12 @@ def test_floating_point_pixels_are_refused(tmp_path):
         read_image(tmp_path / "a.tiff")
 
 
+@pytest.mark.parametrize(("name", "message"), [("", "name of the file to write is empty"), ("-", "standard output")])
+def test_no_file_is_named(picture, name, message):
+    with pytest.raises(MediaError, match=message):
+        write_image(name, picture)
+
+
 @pytest.mark.parametrize("name", ["a.xyz", "a"])
 def test_an_unknown_ending_is_refused(tmp_path, picture, name):
     with pytest.raises(MediaError, match=r"no known image format.*\.png"):

@@ -60,9 +60,13 @@ def test_empty_sound_adds_no_stream(tmp_path, images):
     assert probe(tmp_path / "a.mp4").audio == ()
 
 
-def test_sound_must_be_finite(tmp_path, images):
-    with pytest.raises(ValueError, match="finite"):
-        write_video(tmp_path / "a.mp4", list(images), 25, audio=Audio(torch.full((1, 99), torch.nan), 16000, 0.0))
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [(torch.full((1, 99), torch.nan), "finite"), (torch.ones(1, 99, dtype=torch.int16), r"float in \[-1, 1\]")],
+)
+def test_sound_must_be_finite_floats(tmp_path, images, wave, message):
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / "a.mp4", list(images), 25, audio=Audio(wave, 16000, 0.0))
     assert os.listdir(tmp_path) == []
 
 

@@ -151,6 +151,18 @@ def test_sizes(tmp_path, encode_with_av, clip_pixels, size, expected):
     assert load_video(path, size=size).images.shape == (2, 3, *expected)
 
 
+def test_a_list_is_a_size_and_numpy_numbers_are_numbers(tmp_path, encode_with_av, clip_pixels):
+    path = encode_with_av(tmp_path / "a.mkv", [{"pixels": clip_pixels(count=1), **EXACT}])
+    assert load_video(path, size=[30, 40], fps=np.float32(25)).images.shape == (1, 3, 30, 40)
+    assert load_video(path, size=np.int64(24)).images.shape == (1, 3, 24, 32)
+
+
+def test_a_window_beyond_the_end_is_empty(tmp_path, encode_with_av, clip_pixels):
+    path = encode_with_av(tmp_path / "a.mkv", [{"pixels": clip_pixels(count=3), **EXACT}])
+    clip = load_video(path, start=100, stop=101)
+    assert (clip.images.shape, clip.time.shape) == ((0, 3, 0, 0), (0,))
+
+
 def test_the_short_side_of_a_tall_video(tmp_path, encode_with_av, clip_pixels):
     path = encode_with_av(tmp_path / "a.mp4", [{"pixels": clip_pixels(count=2, height=64, width=32)}])
     assert load_video(path, size=16).images.shape == (2, 3, 32, 16)
@@ -338,7 +350,12 @@ def test_closing_early_closes_the_file(shared_data):
 
 @pytest.mark.parametrize(
     "options",
-    [{"fps": 0}, {"fps": float("nan")}, {"size": 0}, {"size": (0, 5)}, {"start": -1}, {"start": 2, "stop": 1}],
+    [
+        *({"fps": fps} for fps in (0, float("nan"), float("inf"), "4")),
+        *({"size": size} for size in (0, (0, 5), 64.5, (1, 2, 3), (64,), "64", (64, 32.0))),
+        {"start": -1},
+        {"start": 2, "stop": 1},
+    ],
 )
 def test_bad_options_are_refused_at_once(shared_data, options):
     with pytest.raises(ValueError, match=next(iter(options))):
