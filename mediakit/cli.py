@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="PAGE", help="page to write (default: VIDEO's name and .html, in this folder)"
     )
     analyze.add_argument("--json", metavar="FILE", help="also write the findings as JSON (alone: no page)")
-    analyze.add_argument("--no-faces", action="store_true", help="do not look for faces (several times faster)")
+    analyze.add_argument("--no-faces", action="store_true", help="do not look for faces")
     analyze.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
     analyze.add_argument("--max-faces", type=_positive, default=4, metavar="N", help="most faces a frame (default: 4)")
     analyze.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
