@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,7 @@ class FaceSummary:
         expression: ``(P, S)`` in units of the interocular distance, columns as ``expression_names``.
         expression_names: Names of the columns.
         boxes: ``{time of key frame: landmarks (478, 2) in pixels}`` for the pictures kept for show.
+        pose_names: Names of the columns.
     """
 
     start: float
@@ -80,8 +81,8 @@ class FaceSummary:
     pose: torch.Tensor
     expression: torch.Tensor
     expression_names: tuple[str, ...]
-    pose_names: tuple[str, ...] = field(default=("pitch", "yaw", "roll"), kw_only=True)
     boxes: dict[float, torch.Tensor]
+    pose_names: tuple[str, ...] = ("pitch", "yaw", "roll")
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,11 @@ class Analysis:
     warnings: tuple[str, ...]
 
     @property
+    def still(self) -> bool:
+        """Whether there is one picture only: a photograph, or a film of one frame."""
+        return self.pictures is not None and self.pictures.frames == 1
+
+    @property
     def decoded(self) -> float | None:
         """Seconds of pictures that could be decoded; None without pictures."""
         if self.pictures is None:
@@ -131,7 +137,9 @@ class Analysis:
 
     @property
     def duration(self) -> float | None:
-        """Seconds: the longest of what headers, packets and decoding say; None for a still picture."""
+        """Seconds: the longest of what headers, packets and decoding say; None for a still picture without sound."""
+        if self.still and not self.info.audio:  # FFmpeg makes up a length for it
+            return None
         known = [self.info.duration or 0.0, self.sound.duration if self.sound else 0.0]
         if self.packets and self.packets.frames > 1:
             known.append(self.packets.duration)

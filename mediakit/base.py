@@ -33,13 +33,13 @@ def _import_lightning() -> None:
             raise
         for name in [n for n in sys.modules if n.partition(".")[0] in ("torchmetrics", "pytorch_lightning")]:
             del sys.modules[name]  # left half imported
-        known = {name: sys.modules.pop(name) for name in ["librosa"] if name in sys.modules}
+        before = {name: sys.modules[name] for name in sys.modules.keys() & {"librosa"}}  # None there forbids the import
         sys.modules["librosa"] = ModuleType("librosa")
         try:
             importlib.import_module("pytorch_lightning")
         finally:
             del sys.modules["librosa"]
-            sys.modules.update(known)
+            sys.modules.update(before)
 
 
 _import_lightning()

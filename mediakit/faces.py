@@ -19,7 +19,7 @@ from mediakit.errors import WeightsError, require
 from mediakit.io import Frame, check_readable, prefetch, read_video, sha256
 from mediakit.mesh import N_POINTS
 from mediakit.shots import CutDetector
-from mediakit.tracks import FaceTracks, TrackBuilder
+from mediakit.tracks import FaceTracks, OpenTrack, TrackBuilder
 
 _TASK_PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker"
 
@@ -244,13 +244,13 @@ def _track(
     return FaceTracks(builder.finish(), (width, height), count, with_face, builder.dropped, tuple(cuts), card)
 
 
-def _flow(track: Any, image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _flow(track: OpenTrack, image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.float32]:
     from mediakit.denoise import LucasKanadeKalman
 
     if track.filter is None:
         track.filter = LucasKanadeKalman()
-    gray = require("cv2", "Optical flow", "opencv-python").cvtColor(image, 7)  # COLOR_RGB2GRAY
-    return np.asarray(track.filter.step(gray, points), np.float32)
+    cv2 = require("cv2", "Optical flow", "opencv-python")
+    return track.filter.step(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), points)
 
 
 def _landmarks(faces: Iterable[Any]) -> NDArray[np.float32]:

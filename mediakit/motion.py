@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from mediakit.mesh import EYE_CORNERS, MIRROR, N_POINTS, RIGID
-from mediakit.mesh import SEMANTIC as SEMANTIC
 
 EXPRESSION_NAMES = (
     "mouth_opening",

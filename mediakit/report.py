@@ -67,8 +67,7 @@ def render_page(analysis: Analysis) -> str:
     jinja2 = require("jinja2", "The report page")
     source = files("mediakit").joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    faces, pictures = analysis.faces, analysis.pictures
-    still = pictures is not None and pictures.frames == 1
+    faces, still = analysis.faces, analysis.still
     tracks = sorted(faces.tracks, key=lambda t: t.start) if faces else []
     shown = faces.tracks[:_TRACKS_SHOWN] if faces else ()
     return environment.from_string(source).render(
@@ -101,7 +100,7 @@ def headline(analysis: Analysis) -> str:
             what = "with pictures that cannot be decoded"
         return f"{kind}, {length}, {what}." if length else f"{kind}, {what}."
     tone = "black-and-white " if pictures.gray else "colour "
-    if pictures.frames == 1:
+    if analysis.still:
         text = f"A single {tone}picture, {pictures.size[0]} × {pictures.size[1]} pixels"
     else:
         rate = analysis.packets.fps if analysis.packets else None
@@ -152,11 +151,10 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
     info, packets = analysis.info, analysis.packets
     first = info.container.partition(",")[0]
     facts = [("Container", _CONTAINERS.get(first, first)), ("Size", _bytes(info.size_bytes))]
-    still = not info.audio and packets is not None and packets.frames == 1  # FFmpeg makes up a length for it
-    if analysis.duration and not still:
+    if analysis.duration:
         long = f" ({clock(analysis.duration)})" if analysis.duration >= 60 else ""
         facts.append(("Duration", f"{analysis.duration:.2f} s{long}"))
-    if info.bit_rate and not still:
+    if info.bit_rate and analysis.duration:
         facts.append(("Bit rate", f"{info.bit_rate / 1000:,.0f} kbit/s"))
     for number, video in enumerate(info.video):
         facts.append((_numbered("Video", number, info.video), _video(video)))

@@ -73,11 +73,8 @@ def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise MediakitError(f"the device {device!r} is not there. This machine has cpu{_others()}.") from error
-
-
-def _others() -> str:
-    return "".join(f", cuda:{n}" for n in range(torch.cuda.device_count()))
+        there = ", ".join(["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))])
+        raise MediakitError(f"the device {device!r} is not there. This machine has {there}.") from error
 
 
 def _class(name: str, path: str | os.PathLike[str]) -> Any:

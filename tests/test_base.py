@@ -144,11 +144,15 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 
 BLOCKED = """
 import sys
+names = {"mediapipe", "librosa", "av", "cv2"}
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"mediapipe", "librosa", "av", "cv2"}:
+        if name.partition(".")[0] in names:
             raise ImportError(f"{name} is blocked")
-sys.meta_path.insert(0, Block())
+if sys.argv.pop(1) == "finder":
+    sys.meta_path.insert(0, Block())
+else:
+    sys.modules.update(dict.fromkeys(names))
 sys.path.insert(0, sys.argv[1])
 import mediakit
 from mediakit.cli import main
@@ -161,10 +165,18 @@ sys.exit(status)
 """
 
 
-def test_ready_features_train_without_media_packages(tmp_path):
+@pytest.mark.parametrize("way", ["finder", "modules"])
+def test_ready_features_train_without_media_packages(tmp_path, way):
     toy_task.write_features(tmp_path / "features")
     run = subprocess.run(
-        [sys.executable, "-c", BLOCKED, str(Path(__file__).parent), *words("fit", tmp_path, "--trainer.max_epochs=1")],
+        [
+            sys.executable,
+            "-c",
+            BLOCKED,
+            way,
+            str(Path(__file__).parent),
+            *words("fit", tmp_path, "--trainer.max_epochs=1"),
+        ],
         capture_output=True,
         text=True,
     )

@@ -285,10 +285,9 @@ def _cached_or_reachable(published: dict[str, Any]) -> dict[str, Any]:
 def _reach(url: str, seconds: float = 10.0) -> None:
     """Raises an OSError unless the host of a URL answers, whatever it answers."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
-            pass
-    except urllib.error.HTTPError:
-        pass  # the host is there; the client that fetches knows how to authenticate
+        # An answer of any status will do: the client that fetches knows how to authenticate.
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
     except OSError as error:
         if not isinstance(getattr(error, "reason", error), ssl.SSLError):  # that client may know other certificates
             raise

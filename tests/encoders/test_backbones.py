@@ -206,20 +206,24 @@ def host(monkeypatch):
 
     class Missing(BaseHTTPRequestHandler):
         def do_HEAD(self):
+            self.server.asked.append(self.path)
             self.send_error(404)
 
         def log_message(self, *args):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Missing)
+    server.asked = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/weights"
+    yield f"http://127.0.0.1:{server.server_port}/weights", server.asked
     server.shutdown()
     server.server_close()
 
 
 def test_a_host_that_answers_is_reached(host):
-    backbones._reach(host)
+    url, asked = host
+    backbones._reach(url)
+    assert asked == ["/weights"]
 
 
 def test_a_host_that_is_away_or_mute_fails_in_time(host):

@@ -126,4 +126,5 @@ def test_the_interpreter_can_end_while_the_source_sleeps():
         "import itertools, time\nfrom mediakit.io import prefetch\n"
         "items = prefetch(map(time.sleep, itertools.repeat(0.01)), depth=1)\nnext(items)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
