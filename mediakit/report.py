@@ -236,7 +236,7 @@ def _pictures_text(analysis: Analysis) -> str:
     cuts = "no cut"
     if pictures.cuts:
         times = ", ".join(clock(t, step) for t in pictures.cuts[:5]) + (", …" if len(pictures.cuts) > 5 else "")
-        cuts = f"{len(pictures.cuts)} cut{'s' if len(pictures.cuts) > 1 else ''} (at {times})"
+        cuts = f"{_count(len(pictures.cuts), 'cut')} (at {times})"
     text = f"{tone}, mean brightness {pictures.brightness:.0%}, {cuts}.{_first_of(analysis.info.video)}"
     return f"{text} {shown} of {pictures.frames:,} frames, evenly spread:"
 
@@ -251,9 +251,7 @@ def _faces_text(analysis: Analysis) -> str:
     if faces.frames > 1 and faces.tracks:
         text += " A stretch is a time in which one face could be followed without a break; a person may have several."
     if faces.dropped:
-        text += (
-            f" {_count(faces.dropped, 'detection')} too brief to use {'was' if faces.dropped == 1 else 'were'} dropped."
-        )
+        text += f" Dropped as too brief to use: {_count(faces.dropped, 'detection')}."
     return text
 
 

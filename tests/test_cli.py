@@ -143,7 +143,10 @@ def test_a_photograph(tmp_path):
     image[0] = 220
     write_image(tmp_path / "red.png", image)
     assert run(tmp_path, tmp_path / "red.png") == 0
-    assert "A single colour picture, 40 × 30 pixels." in text_of(tmp_path / "page.html")
+    page = text_of(tmp_path / "page.html")
+    assert "A single colour picture, 40 × 30 pixels." in page
+    assert "Duration" not in page
+    assert "Bit rate" not in page
 
 
 def test_missing_file_and_folder(tmp_path, capfd):
