@@ -327,3 +327,15 @@ def test_bad_sound_is_refused(tmp_path, wave, rate, options, message):
     with pytest.raises(MediaError, match="no known sound format"):
         write_audio(tmp_path / "a.xyz", torch.zeros(1, 9), 8000)
     assert os.listdir(tmp_path) == []
+
+
+def test_one_thread_gives_bytes_that_do_not_depend_on_the_machine(tmp_path):
+    frames = [torch.full((3, 256, 64), 20 * n, dtype=torch.uint8) for n in range(5)]  # small ones get one thread anyway
+    for name, threads in (("one", 1), ("again", 1), ("three", 3)):
+        write_video(tmp_path / f"{name}.mp4", frames, 10, threads=threads)
+    one, again, three = ((tmp_path / f"{name}.mp4").read_bytes() for name in ("one", "again", "three"))
+    assert one == again
+    assert b"threads=1 " in one
+    assert b"threads=3 " in three  # the encoder writes its settings into the stream
+    with pytest.raises(ValueError, match="threads"):
+        write_video(tmp_path / "x.mp4", frames, 10, threads=-1)
