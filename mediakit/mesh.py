@@ -52,3 +52,27 @@ SEMANTIC_GROUPS: dict[str, tuple[int, ...]] = {
 
 SEMANTIC = tuple(i for group in SEMANTIC_GROUPS.values() for i in group)
 """The 86 points that carry meaning, group after group; closed under :data:`MIRROR`."""
+
+OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""Outline of the face: from the forehead clockwise in the image of a frontal face, over the chin and back."""
+
+LIP_ROWS = (
+    ((61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291), (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)),
+    ((76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306), (76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306)),
+    ((62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292), (62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292)),
+    ((78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)),
+)
+"""Rings of the lips from the outside in, each as its upper and its lower row from corner to corner; points of equal
+place lie one above the other."""
+
+RIGHT_EYE_ROWS = (33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)
+"""Upper and lower lid of the right eye from the outer corner to the inner one, point above point."""
+
+
+def eye_rows() -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Upper and lower lid of the right and of the left eye, from the outer corner to the inner one."""
+    upper, lower = RIGHT_EYE_ROWS
+    return RIGHT_EYE_ROWS, (tuple(MIRROR[i] for i in upper), tuple(MIRROR[i] for i in lower))
