@@ -18,7 +18,9 @@ _HOME = {
     "FaceEncoder": "mediakit.encoders",
     "FrameEncoder": "mediakit.encoders",
     "MediakitError": "mediakit.errors",
+    "extract_folder": "mediakit.extract",
     "track_faces": "mediakit.faces",
+    "FeatureFolder": "mediakit.features",
     "load_video": "mediakit.io",
     "probe": "mediakit.io",
     "read_audio": "mediakit.io",
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from mediakit.encoders import FaceEncoder as FaceEncoder
     from mediakit.encoders import FrameEncoder as FrameEncoder
     from mediakit.errors import MediakitError as MediakitError
+    from mediakit.extract import extract_folder as extract_folder
     from mediakit.faces import track_faces as track_faces
+    from mediakit.features import FeatureFolder as FeatureFolder
     from mediakit.io import load_video as load_video
     from mediakit.io import probe as probe
     from mediakit.io import read_audio as read_audio

@@ -87,7 +87,15 @@ class FaceSummary:
 
 @dataclass(frozen=True)
 class FacesSummary:
-    """All faces of a file; ``tracks`` with most detections first."""
+    """All faces of a file.
+
+    Attributes:
+        detector: Name, version and parameters of the detector.
+        frames: Frames looked at.
+        frames_with_face: Frames in which at least one face was detected.
+        dropped: Detections in tracks too short to keep.
+        tracks: The tracks, most detections first.
+    """
 
     detector: dict[str, Any]
     frames: int

@@ -115,7 +115,7 @@ class BaseModule(LightningModule):
         return torch.optim.AdamW(wanted, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Writes which class and version made the checkpoint, so that :func:`mediakit.load` needs only the file."""
+        """Writes which class and version made the checkpoint, so that `mediakit.weights.load` needs only the file."""
         cls = type(self)
         checkpoint["mediakit"] = {"class": f"{cls.__module__}.{cls.__qualname__}", "version": __version__}
 

@@ -32,8 +32,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words of the command line without the program's name; None takes those of the process.
 
     Returns:
-        Exit status: 0 done, 2 for wrong usage or for input that cannot be used (one line on stderr says why), 130 when
-        interrupted.
+        Exit status: 0 done, 1 if some of many files failed, 2 for wrong usage or for input that cannot be used (one
+        line on stderr says why), 130 when interrupted.
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
@@ -42,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             options = _parser().parse_args(words)
             with _quiet_native_code():
-                options.run(options)
+                return options.run(options) or 0
     except MediakitError as error:
         print(f"mediakit: {error}", file=sys.stderr)
         return 2
@@ -133,6 +133,30 @@ def _check_outputs(source: str, *targets: str | None) -> None:
             taken[Path(target).resolve()] = "is named for another output, too"
 
 
+def _extract(options: argparse.Namespace) -> int:
+    from mediakit.extract import extract_folder
+
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "folder", "out", "quiet") and v is not None}
+    found = extract_folder(options.folder, options.out, **given, progress=not options.quiet)
+    for path, problem in found.failed:
+        print(f"mediakit: {Path(options.folder, path)}: {problem}", file=sys.stderr)
+    print(
+        f"{found.out}: features of {found.done} files ({found.resumed} of them from earlier runs), "
+        f"{len(found.failed)} failed, {found.skipped} other passed over"
+    )
+    return 1 if found.failed else 0
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from mediakit.synthetic.corpus import generate_clips
+
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "quiet") and v is not None}
+    try:
+        print(generate_clips(**given, progress=not options.quiet))
+    except ValueError as error:
+        raise MediakitError(f"generate {options.kind}: {error}") from error
+
+
 def _demo(options: argparse.Namespace) -> None:
     from mediakit.demo import run_demo
 
@@ -169,6 +193,11 @@ def _quiet_native_code() -> Iterator[None]:
             os.dup2(saved, 2)
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -177,6 +206,40 @@ def _positive(text: str) -> int:
 
 
 _positive.__name__ = "positive number"  # argparse names the type in its error
+
+
+def _amount(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+_amount.__name__ = "positive amount"
+
+
+def _features(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not {*names} <= {"audio", "frames", "clips", "faces"}:
+        raise ValueError
+    return names
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+_words.__name__ = "list of names"
+
+
+def _picture_size(text: str) -> tuple[int, int]:
+    width, height = text.lower().split("x")
+    return int(height), int(width)
+
+
+_picture_size.__name__ = "size (WIDTHxHEIGHT)"
+
+_features.__name__ = "list of features (audio,frames,clips,faces)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,6 +265,58 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", metavar="DIR", default="mediakit-demo", help="folder to write (default: mediakit-demo)")
     demo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     demo.set_defaults(run=_demo)
+
+    extract = commands.add_parser("extract", help="turn a folder of videos into features, resumable and in parallel")
+    extract.add_argument("folder", metavar="FOLDER", help="videos and sound files, also in its sub-folders")
+    extract.add_argument("--out", metavar="DIR", required=True, help="folder to write the features to")
+    extract.add_argument(
+        "--features", metavar="LIST", type=_features, help="some of audio,frames,clips,faces (default: all)"
+    )
+    for kind, networks in (("audio", "timm's"), ("frame", "timm's"), ("clip", "torchvision's video networks")):
+        extract.add_argument(
+            f"--{kind}-model", metavar="NAME", help=f"network of the {kind} encoder, one of {networks}"
+        )
+        extract.add_argument(f"--{kind}-weights", metavar="WEIGHTS", help="'pretrained', a tag or a file; else random")
+    extract.add_argument("--seed", type=int, metavar="N", help="seed of random weights (default: 0)")
+    extract.add_argument("--frame-rate", type=_amount, metavar="FPS", help="frames a second (default: 1)")
+    extract.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
+    extract.add_argument("--max-faces", type=_positive, metavar="N", help="most faces a frame (default: 4)")
+    extract.add_argument(
+        "--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: number of cores)"
+    )
+    extract.add_argument("--timeout", type=_amount, metavar="SECONDS", help="give up on a file after this time")
+    extract.add_argument("--overwrite", action="store_true", help="replace all features that are in DIR")
+    extract.add_argument("--use-damaged", action="store_true", help="take what is intact of damaged files")
+    extract.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    extract.set_defaults(run=_extract)
+
+    generate = commands.add_parser("generate", help="make videos whose truth is known")
+    kinds = generate.add_subparsers(metavar="KIND", required=True, dest="kind")
+    for kind, text in (
+        ("events", "10 s with events that are heard, seen or both"),
+        ("heads", "talking heads, and manipulated twins of them"),
+        ("scenes", "scenes whose sound tells what their gray does not"),
+    ):
+        made = kinds.add_parser(kind, help=text)
+        made.add_argument("--out", metavar="DIR", required=True, help="folder to write to")
+        made.add_argument("--count", type=_positive, metavar="N", default=10, help="number of clips (default: 10)")
+        made.add_argument("--seed", type=int, metavar="N", help="another seed gives other clips (default: 0)")
+        made.add_argument("--split", choices=("train", "val", "test"), help="whose kinds to draw from (default: train)")
+        made.add_argument("--seconds", type=_positive, metavar="N", help="length of a clip (default: 10; heads: 6)")
+        made.add_argument("--size", type=_picture_size, metavar="WxH", help="width and height of the pictures")
+        made.add_argument("--fps", type=_positive, metavar="N", help="frames a second")
+        if kind == "heads":
+            made.add_argument("--kinds", type=_words, metavar="LIST", help="'real' and names of manipulations")
+            made.add_argument("--identities", type=_positive, metavar="N", help="number of people (default: 12)")
+        if kind == "scenes":
+            made.add_argument("--groups", type=_positive, metavar="N", help="number of groups (default: 4)")
+            made.add_argument("--hue-from", choices=("class", "group"), help="what fixes the hue (default: class)")
+            made.add_argument(
+                "--recordings", metavar="PATTERN", help="sounds; the folder of each is its class: 'sounds/*/*.wav'"
+            )
+        made.add_argument("--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: cores)")
+        made.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+        made.set_defaults(run=_generate)
 
     for name, text in TRAINING.items():  # listed here for --help; main() hands them to LightningCLI
         commands.add_parser(name, help=text, add_help=False)

@@ -143,7 +143,7 @@ def _spread(valid: Tensor, max_frames: int) -> Tensor:
 def face_template(points: Tensor, valid: Tensor | None = None, iterations: int = 5, max_frames: int = 512) -> Tensor:
     """Mean shape of one head: generalised Procrustes over a track, oriented by anatomy, scaled to IOD 1.
 
-    Frames are aligned on :data:`RIGID`, so talking does not tilt the mean. At most ``max_frames`` frames, evenly
+    Frames are aligned on :data:`.RIGID`, so talking does not tilt the mean. At most ``max_frames`` frames, evenly
     spread, are copied: a long track costs no more memory than a short one.
 
     Args:
@@ -213,7 +213,7 @@ def visibility_weights(rotation: Tensor, normals: Tensor) -> Tensor:
 
 
 def head_pose(points: Tensor, template: Tensor) -> Similarity:
-    """Pose of the head in each frame: weighted Procrustes on :data:`RIGID`, in two passes.
+    """Pose of the head in each frame: weighted Procrustes on :data:`.RIGID`, in two passes.
 
     The first pass weighs all rigid points alike and finds which of them are turned away; the second one trusts those
     less (:func:`visibility_weights`), so that rotation changes weights instead of making outliers.

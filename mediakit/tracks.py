@@ -169,6 +169,7 @@ class OpenTrack:
         self.filter: Any = None
 
     def add(self, time: float, points: NDArray[np.float32], denoised: NDArray[np.float32] | None) -> None:
+        """Appends a detection ``(478, 3)`` in pixels, and its denoised points (the detected ones if None)."""
         self.points.append(points)
         if self.denoised is not None:
             self.denoised.append(points if denoised is None else denoised)
@@ -179,6 +180,7 @@ class OpenTrack:
         self.center, self.size = box(points)
 
     def miss(self, time: float) -> None:
+        """Appends a frame without a detection."""
         if self.filter is not None:
             self.filter.reset()  # flow runs between neighbouring frames only
         self.points.append(np.nan)

@@ -1,12 +1,17 @@
-"""Every code block of README and docs does what it says."""
+"""Every code block of README and docs does what it says, and the table of tensors names all there are."""
 
+import importlib
+import inspect
 import re
 import shlex
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+import mediakit
+from mediakit import denoise, encoders, io, motion
 from mediakit.cli import main
 from mediakit.demo import FPS, RATE, demo_frames, demo_sound
 from mediakit.io import Audio, write_video
@@ -72,6 +77,22 @@ def test_readme_commands(folder, monkeypatch):
     assert (folder / "page.html").stat().st_size > 100_000
 
 
+def test_extract(folder, run):
+    (command,) = blocks(ROOT / "docs" / "extract.md", "bash")
+    (folder / "videos").mkdir()
+    sound = Audio(demo_sound()[:, : 2 * RATE], RATE, 0.0)
+    write_video(folder / "videos" / "clip.mp4", islice(demo_frames(), 2 * FPS), FPS, audio=sound)
+    words = shlex.split(command.replace("VIDEOS", "videos"))
+    assert words[0] == "mediakit"
+    assert main([*words[1:], "-q", "--workers", "1"]) == 0
+    (block,) = blocks(ROOT / "docs" / "extract.md", "python")
+    assert run(block).endswith("clip torch.Size([2, 512]) 1\nAudioEncoder(resnet18)\n")
+    # what the page says of the folder
+    made = {file.relative_to(folder / "features").as_posix() for file in (folder / "features").rglob("[!.]*.*")}
+    table = set(re.findall(r"^\| `([\w./]+)` \|", (ROOT / "docs" / "extract.md").read_text(), flags=re.MULTILINE))
+    assert {name.replace("ID", "clip") for name in table} - {"failures.csv"} <= made
+
+
 def test_training(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -88,7 +109,39 @@ def test_training(folder, monkeypatch, capsys):
 
 
 def test_no_page_has_blocks_that_nobody_runs():
-    known = {"README.md": (1, 3), "training.md": (2, 1), "faces.md": (1, 0)}
+    known = {"README.md": (1, 3), "training.md": (2, 1), "faces.md": (1, 0), "extract.md": (1, 1)}
     for page in PAGES:
         found = (len(blocks(page, "python")), len(blocks(page, "bash")))
         assert found == known.get(page.name, (0, 0)), page.name
+
+
+def table_names() -> set[str]:
+    """Dotted names, below ``mediakit``, in the column "where" of the table in concepts.md."""
+    rows = re.findall(r"^\|[^|]+\|([^|]+)\|.*\|$", (ROOT / "docs" / "concepts.md").read_text(), flags=re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+
+
+def test_table_of_tensors_names_what_exists():
+    names = table_names()
+    assert len(names) > 30
+    for name in names:
+        place = mediakit
+        for part in name.split("."):
+            if part in getattr(place, "__annotations__", ()):
+                break  # a field
+            place = getattr(place, part, None) or importlib.import_module(f"{place.__name__}.{part}")
+
+
+@pytest.mark.parametrize("module", [io, motion, denoise, encoders], ids=lambda module: module.__name__)
+def test_table_of_tensors_is_complete(module):
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    functions = {name: getattr(module, name) for name in getattr(module, "__all__", own) if not name.startswith("_")}
+    makers = {
+        name
+        for name, value in functions.items()
+        if inspect.isfunction(value)
+        and re.search("Tensor|Similarity|Frame|VideoClip|Audio", str(value.__annotations__.get("return")))
+    }
+    assert makers
+    package = module.__name__.removeprefix("mediakit.")
+    assert {f"{package}.{name}" for name in makers} - table_names() == set()

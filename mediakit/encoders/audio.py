@@ -123,7 +123,7 @@ def log_mel(
     power: float = 2.0,
     filters: Tensor | None = None,
 ) -> Tensor:
-    """Log-mel spectrogram in dB: `power_to_db` (ref 1.0, floor -100 dB) of `mel_power`; same arguments.
+    """Log-mel spectrogram in dB: `.power_to_db` (ref 1.0, floor -100 dB) of `mel_power`; same arguments.
 
     Returns:
         ``(..., n_mels, 1 + N // hop_length)`` in dB.

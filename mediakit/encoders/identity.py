@@ -1,4 +1,4 @@
-"""What every encoder has: `dim`, a frozen or trainable state, and a card that says exactly which weights it holds."""
+"""What every encoder has: ``dim``, a frozen or trainable state, and a card that says exactly which weights it holds."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Identity:
 
         Returns:
             ``name``, for example ``"AudioEncoder(resnet18)"``; ``weights``: ``"none"``, a tag or a file's name;
-            ``seed``: of the random weights, None for loaded ones; ``sha256``: `weight_hash` of the present weights.
+            ``seed``: of the random weights, None for loaded ones; ``sha256``: `.weight_hash` of the present weights.
         """
         assert isinstance(self, nn.Module)
         kind = type(self).__name__

@@ -8,7 +8,7 @@ Conventions, the same for every function:
 * **Sound** is float32 in [-1, 1] of shape (C, N).
 * **Streams** of one kind count from 0, cover art left out.
 * **Writing** is atomic: a file appears whole or not at all, and an earlier one stays until then.
-* **Errors**: `MediaError` (or its child `NoStreamError`) names the file, what is wrong and what to do; `ValueError`
+* **Errors**: `.MediaError` (or its child `.NoStreamError`) names the file, what is wrong and what to do; `ValueError`
   means an argument. A file that is damaged further on gives what is intact, and one warning.
 * **FFmpeg** keeps silent, reads local files only, and works on as many threads as it likes.
 """

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
-    """Yields the items of `iterable`, which runs ahead in a background thread from the first request on.
+    """Yields the items of ``iterable``, which runs ahead in a background thread from the first request on.
 
     An exception of the source comes out after the items before it, and so do the warnings of this package's readers.
     When the returned iterator is closed or forgotten, the thread stops after its current item and closes the source.
@@ -25,7 +25,7 @@ def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
         depth: How many items may wait, at least 1. One more may be in the making.
 
     Raises:
-        ValueError: `depth` is below 1.
+        ValueError: ``depth`` is below 1.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")

@@ -94,7 +94,7 @@ def read_audio_blocks(
         stream: As `read_audio`.
 
     Returns:
-        An iterator of `Audio`, at least one (empty if there is nothing between `start` and `stop`). The file closes
+        An iterator of `Audio`, at least one (empty if there is nothing between ``start`` and ``stop``). The file closes
         when it is exhausted, closed or forgotten.
 
     Raises:
@@ -223,7 +223,7 @@ def _decoded(
 
 
 def _mixed(samples: np.ndarray, layout: Any, count: int) -> np.ndarray:
-    """Mixes (C, n) to `count` channels."""
+    """Mixes (C, n) to ``count`` channels."""
     have = len(samples)
     if have == count:
         return samples
@@ -251,7 +251,7 @@ def _stereo_weights(name: str) -> tuple[float, float]:
 def _timeline(
     frames: Iterable[tuple[int | None, np.ndarray]], begin: int, count: int, source: int, tick: float
 ) -> Iterator[np.ndarray]:
-    """Joins decoded pieces into an unbroken signal from sample `begin` on: fills gaps with zeros, trims overlaps."""
+    """Joins decoded pieces into an unbroken signal from sample ``begin`` on: fills gaps with zeros, trims overlaps."""
     position = None  # of the next sample, counted from the start of the file
     out = begin
     for stamp, samples in frames:

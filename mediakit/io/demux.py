@@ -36,7 +36,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def open_media(path: StrPath) -> Iterator[Any]:
-    """Opens a file for reading as an `av` container.
+    """Opens a file for reading as an ``av`` container.
 
     Raises:
         MediaError: It cannot be read, or FFmpeg finds no media in it. Errors inside the block are not touched.
@@ -110,7 +110,7 @@ def video_streams(container: Any) -> list[Any]:
 
 
 def pick_stream(path: StrPath, container: Any, kind: str, number: int) -> Any:
-    """Returns the `number`-th stream of a kind.
+    """Returns the ``number``-th stream of a kind.
 
     Args:
         path: The file, for messages.
@@ -197,7 +197,7 @@ def packets(container: Any, damage: Damage, zero: float) -> Iterator[Any]:
     format has one. Where the clock jumps because files were joined, later stamps are shifted to go on from there.
 
     Yields:
-        `av.Packet`s, the last of each stream empty (it flushes the decoder).
+        ``av.Packet`` objects, the last of each stream empty (it flushes the decoder).
     """
     av = require("av", "Reading media")
     joinable = container.format.name in _JOINABLE_FORMATS
@@ -246,7 +246,7 @@ def decode(container: Any, stream: Any, damage: Damage, zero: float) -> Iterator
         zero: The file's `origin`, for the times in warnings.
 
     Yields:
-        `av.VideoFrame` or `av.AudioFrame`, in presentation order.
+        ``av.VideoFrame`` or ``av.AudioFrame``, in presentation order.
     """
     av = require("av", "Reading media")
     index, time = stream.index, 0.0

@@ -32,7 +32,7 @@ _ADVICE = {
 
 
 def check_readable(path: StrPath) -> Path:
-    """Returns `path` as a `Path` if it is a file with content that may be read.
+    """Returns ``path`` as a `~pathlib.Path` if it is a file with content that may be read.
 
     Args:
         path: A file.
@@ -81,16 +81,16 @@ def sha256(path: StrPath) -> str:
 
 
 def cannot_write(path: StrPath, error: OSError) -> MediaError:
-    """Says why `path` cannot be written and what to do about it."""
+    """Says why ``path`` cannot be written and what to do about it."""
     reason = error.strerror or str(error)
     return MediaError(path, f"cannot be written ({reason})", _ADVICE.get(error.errno or 0, ""))
 
 
 def destination(path: StrPath) -> tuple[Path, int | None]:
-    """The file that writing to `path` replaces, and its permissions (None if it is not there yet).
+    """The file that writing to ``path`` replaces, and its permissions (None if it is not there yet).
 
     Raises:
-        MediaError: `path` is empty or ``-``, or what is there can take no file's place: a folder, a device, a pipe.
+        MediaError: ``path`` is empty or ``-``, or what is there can take no file's place: a folder, a device, a pipe.
     """
     name = os.fspath(path)
     if not name:
@@ -114,22 +114,22 @@ def destination(path: StrPath) -> tuple[Path, int | None]:
 
 @contextmanager
 def atomic_path(path: StrPath, *, suffix: str | None = None) -> Iterator[Path]:
-    """Gives a temporary path to write to; the finished file takes the place of `path` in one step.
+    """Gives a temporary path to write to; the finished file takes the place of ``path`` in one step.
 
-    The temporary file lies hidden in the same folder, so that the last step is a rename, and ends like `path`, so that
-    encoders guess the same format. If the block raises anything, the temporary file goes and an earlier file at `path`
-    stays as it was. Permissions are those of the earlier file, else of any newly created one.
+    The temporary file lies hidden in the same folder, so that the last step is a rename, and ends like ``path``, so
+    that encoders guess the same format. If the block raises anything, the temporary file goes and an earlier file at
+    ``path`` stays as it was. Permissions are those of the earlier file, else of any newly created one.
 
     Args:
         path: The file to write or replace.
-        suffix: The ending of the temporary file, if not that of `path`: ``".mp4"``.
+        suffix: The ending of the temporary file, if not that of ``path``: ``".mp4"``.
 
     Yields:
         The path to write to (an empty file is there already).
 
     Raises:
-        MediaError: The disk is full, the folder is missing or closed to us, `path` is a folder, and so on. Every
-            `OSError` in the block counts as a failure to write `path`.
+        MediaError: The disk is full, the folder is missing or closed to us, ``path`` is a folder, and so on. Every
+            `OSError` in the block counts as a failure to write ``path``.
     """
     target, mode = destination(path)
     path = Path(path)
@@ -162,14 +162,14 @@ def check_writable(path: StrPath) -> None:
 
 
 def _create_beside(target: Path, suffix: str) -> Path:
-    """An empty hidden file of an unused name in the folder of `target`."""
+    """An empty hidden file of an unused name in the folder of ``target``."""
     name = target.with_name(f".{secrets.token_hex(8)}{suffix}")
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return name
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all.
+    """Writes ``data`` to ``path``, whole or not at all.
 
     Raises:
         MediaError: As `atomic_path`.
@@ -179,7 +179,7 @@ def write_bytes(path: StrPath, data: bytes) -> None:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    """Writes `text` to `path` in UTF-8, whole or not at all.
+    """Writes ``text`` to ``path`` in UTF-8, whole or not at all.
 
     Raises:
         MediaError: As `atomic_path`.

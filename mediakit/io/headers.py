@@ -100,8 +100,8 @@ class MediaInfo:
         size_bytes: Bytes on disk.
         duration: Seconds, or None where the headers are silent (see `scan_packets`).
         bit_rate: Bits per second, all streams together.
-        video: Its video streams, in the order that the argument `stream` of `read_video` counts.
-        audio: Its audio streams, in the order that the argument `stream` of `read_audio` counts.
+        video: Its video streams, in the order that the argument ``stream`` of `read_video` counts.
+        audio: Its audio streams, in the order that the argument ``stream`` of `read_audio` counts.
         other: The rest, each in words: ``"subtitle mov_text"``, ``"cover art mjpeg"``.
         metadata: The tags of the file.
     """

@@ -26,7 +26,7 @@ def read_image(path: StrPath, *, bits: int = 8) -> torch.Tensor:
         RGB, (3, H, W): a view of interleaved memory.
 
     Raises:
-        ValueError: `bits` is neither 8 nor 16.
+        ValueError: ``bits`` is neither 8 nor 16.
         MediaError: The file cannot be read, is no image or is damaged.
     """
     if bits not in (8, 16):

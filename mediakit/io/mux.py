@@ -32,7 +32,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS,
 
 @contextmanager
 def writing(path: StrPath) -> Iterator[Any]:
-    """Opens an `av` output container that becomes `path` when the block ends well, and leaves nothing otherwise.
+    """Opens an ``av`` output container that becomes ``path`` when the block ends well, and leaves nothing otherwise.
 
     Raises:
         MediaError: The ending names no container, the encoder refuses its options, or the file cannot be written.
@@ -88,9 +88,9 @@ def add_video(
     options: dict[str, str],
     rate: Fraction | None = None,
 ) -> Any:
-    """Adds a video stream for pictures of `size` (H, W), whose stamps count `tick` seconds.
+    """Adds a video stream for pictures of ``size`` (H, W), whose stamps count ``tick`` seconds.
 
-    The average `rate` tells how long the last picture lasts; where it is not known, the tick does, or a guess.
+    The average ``rate`` tells how long the last picture lasts; where it is not known, the tick does, or a guess.
     """
     height, width = size
     layout = require("av", "Writing video").VideoFormat(pix_fmt, width, height)
@@ -113,7 +113,7 @@ def add_video(
 def add_audio(
     path: StrPath, container: Any, codec: str, rate: int, channels: int, sample_format: str | None = None
 ) -> Any:
-    """Adds an audio stream at `rate`, or at the nearest higher rate that the encoder knows."""
+    """Adds an audio stream at ``rate``, or at the nearest higher rate that the encoder knows."""
     if channels not in _LAYOUTS:
         raise ValueError(f"sound must have 1 to {max(_LAYOUTS)} channels, got {channels}")
     known = require("av", "Writing sound").Codec(codec, "w").audio_rates
@@ -130,7 +130,7 @@ def add_audio(
 
 
 def encoded_video(stream: Any, pictures: Iterable[tuple[int, Any]]) -> Iterator[Any]:
-    """Encodes (stamp in ticks, `av.VideoFrame`) to packets."""
+    """Encodes (stamp in ticks, ``av.VideoFrame``) to packets."""
     for stamp, picture in pictures:
         picture.pts, picture.time_base = stamp, stream.codec_context.time_base
         picture.pict_type = 0  # the encoder chooses, whatever the frame was in its source
@@ -158,7 +158,7 @@ def encoded_audio(stream: Any, blocks: Iterable[Audio]) -> Iterator[Any]:
 
 
 def _as_format(samples: np.ndarray, sample_format: str) -> np.ndarray:
-    """Turns float (C, n) in [-1, 1] into what `AudioFrame.from_ndarray` takes for a sample format."""
+    """Turns float (C, n) in [-1, 1] into what ``AudioFrame.from_ndarray`` takes for a sample format."""
     if sample_format == "s16":
         samples = np.rint(samples * 2.0**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
     elif sample_format == "s32":  # 24 bits, in the upper part of each word
@@ -171,7 +171,7 @@ def _as_format(samples: np.ndarray, sample_format: str) -> np.ndarray:
 def sound(
     stack: ExitStack, path: StrPath, container: Any, audio: Audio | None, audio_from: StrPath | None
 ) -> Iterator[Any]:
-    """Adds an audio stream to `container` and returns its packets: of `audio`, or copied from a file, or none."""
+    """Adds an audio stream to ``container`` and returns its packets: of ``audio``, or copied from a file, or none."""
     codec = _SOUND.get(container.format.name, "aac")
     if audio is not None and float_waveform(audio.waveform).numel():
         return encoded_audio(add_audio(path, container, codec, audio.rate, len(audio.waveform)), [audio])

@@ -145,8 +145,8 @@ class Shown(NamedTuple):
     Attributes:
         time: Seconds after the start of the file.
         length: Seconds that it is shown for.
-        slack: Seconds that `time` may be off, because stamps are rounded.
-        frame: The `av.VideoFrame`.
+        slack: Seconds that ``time`` may be off, because stamps are rounded.
+        frame: The ``av.VideoFrame``.
     """
 
     time: float
@@ -156,10 +156,10 @@ class Shown(NamedTuple):
 
 
 def timed_frames(path: StrPath, start: float = 0.0, number: int = 0, threads: int | None = None) -> Iterator[Shown]:
-    """Decodes from some keyframe at or before `start` to the end.
+    """Decodes from some keyframe at or before ``start`` to the end.
 
     Containers seek by decoding time, roughly, or not at all. So after a seek nothing is believed before the first
-    keyframe; if that lies after `start`, we seek further back, and at last decode from the beginning.
+    keyframe; if that lies after ``start``, we seek further back, and at last decode from the beginning.
     """
     for margin in (0.5, 5.0, 30.0, None):
         if margin is not None and start <= margin:
@@ -210,7 +210,7 @@ def _seek(container: Any, stream: Any, time: float) -> bool:
 
 
 def _from_keyframe(frames: Iterator[Shown], start: float) -> Iterator[Shown] | None:
-    """Drops what comes before the first keyframe; None if that is not known to lie at or before `start`."""
+    """Drops what comes before the first keyframe; None if that is not known to lie at or before ``start``."""
     for shown in frames:
         if shown.frame.key_frame:
             known = shown.frame.pts is not None and shown.time <= start + shown.slack
@@ -293,7 +293,7 @@ def orientation(frame: Any) -> tuple[int, bool]:
 
 
 def upright(frame: Any) -> Any:
-    """Turns an `av.VideoFrame` upright in its own pixel format."""
+    """Turns an ``av.VideoFrame`` upright in its own pixel format."""
     quarters, mirrored = orientation(frame)
     steps = [(), (("transpose", "cclock"),), (("hflip", ""), ("vflip", "")), (("transpose", "clock"),)][quarters]
     steps += (("hflip", ""),) if mirrored else ()
