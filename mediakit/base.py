@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from mediakit import __version__
 from mediakit.encoders.backbones import import_torchvision
 from mediakit.errors import MissingPackageError
+from mediakit.features import Card, same_encoder
 
 
 def _import_lightning() -> None:
@@ -65,11 +66,16 @@ class BaseModule(LightningModule):
         lr: Peak learning rate of AdamW.
         weight_decay: Decoupled weight decay of AdamW.
         betas: Decay rates of AdamW's moments.
+
+    Attributes:
+        encoders: ``card()`` of the encoder behind each feature that the model was trained on, by feature; they travel
+            in the checkpoint. Empty where the inputs are no features, None where it is not known.
     """
 
     def __init__(self, lr: float = 1e-4, weight_decay: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999)) -> None:
         super().__init__()
         self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
+        self.encoders: dict[str, Card | None] = {}
 
     @abstractmethod
     def step(self, batch: Any, split: Split) -> Mapping[str, torch.Tensor]:
@@ -109,6 +115,42 @@ class BaseModule(LightningModule):
         """The network's output for one batch, whose first item is the input (what follows is truth)."""
         return self(batch[0] if isinstance(batch, (list, tuple)) else batch)
 
+    def check_encoders(self, found: Mapping[str, Card | None]) -> None:
+        """Makes sure that features come from the encoders that the model was trained on.
+
+        Args:
+            found: Cards of their encoders by feature; None where it is not known, which passes.
+
+        Raises:
+            MediakitError: One is another; the message names both.
+        """
+        for feature, card in found.items():
+            same_encoder(self.encoders.get(feature), card, feature)
+
+    def _check_data(self) -> dict[str, Card | None]:
+        # The trainer loads a checkpoint after `setup`, so this is the first moment to know both sides.
+        data = getattr(self.trainer, "datamodule", None)
+        found = dict(data.encoders) if isinstance(data, BaseDataModule) else {}
+        self.check_encoders(found)
+        return found
+
+    def on_fit_start(self) -> None:
+        """Remembers which encoders made the features, or refuses others than those trained on before."""
+        found = self._check_data()
+        self.encoders = {**self.encoders, **{name: card for name, card in found.items() if card is not None}}
+
+    def on_validation_start(self) -> None:
+        """Refuses features of other encoders."""
+        self._check_data()
+
+    def on_test_start(self) -> None:
+        """Refuses features of other encoders."""
+        self._check_data()
+
+    def on_predict_start(self) -> None:
+        """Refuses features of other encoders."""
+        self._check_data()
+
     def configure_optimizers(self) -> Any:
         """AdamW over the parameters that want a gradient."""
         wanted = [p for p in self.parameters() if p.requires_grad]
@@ -117,7 +159,15 @@ class BaseModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Writes which class and version made the checkpoint, so that `mediakit.weights.load` needs only the file."""
         cls = type(self)
-        checkpoint["mediakit"] = {"class": f"{cls.__module__}.{cls.__qualname__}", "version": __version__}
+        checkpoint["mediakit"] = {
+            "class": f"{cls.__module__}.{cls.__qualname__}",
+            "version": __version__,
+            "encoders": {name: None if card is None else dict(card) for name, card in self.encoders.items()},
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remembers which encoders made the features that the model was trained on."""
+        self.encoders = dict(checkpoint.get("mediakit", {}).get("encoders", {}))
 
 
 class BaseDataModule(LightningDataModule):
@@ -133,6 +183,15 @@ class BaseDataModule(LightningDataModule):
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self._datasets: dict[str, Dataset] = {}
+
+    @property
+    def encoders(self) -> Mapping[str, Card | None]:
+        """``card()`` of the encoder behind each feature that the data holds, by feature; none by default.
+
+        A data module of features gives those of its `.FeatureFolder`; the trainer then refuses to use them with a model
+        that was trained on features of other encoders.
+        """
+        return {}
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset:

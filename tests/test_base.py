@@ -3,14 +3,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 import toy_task
+from toy_task import ToyData, ToyModule, write_features
 
 import mediakit
 from mediakit.cli import main
-from mediakit.errors import MediaError, WeightsError
+from mediakit.errors import MediaError, MediakitError, WeightsError
 
 MODEL = ["--model=toy_task.ToyModule", "--data=toy_task.ToyData"]
 TRAINER = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -61,7 +63,7 @@ def test_load_gives_the_same_model_back(trained, checkpoint, tmp_path):
     assert not model.training
     assert model.hparams["lr"] == 0.2
     saved = torch.load(checkpoint, weights_only=True)
-    assert saved["mediakit"] == {"class": "toy_task.ToyModule", "version": mediakit.__version__}
+    assert saved["mediakit"] == {"class": "toy_task.ToyModule", "version": mediakit.__version__, "encoders": {}}
     for name, value in model.state_dict().items():
         assert torch.equal(value, saved["state_dict"][name])
     x = torch.load(checkpoint, weights_only=True)["state_dict"]["net.weight"]
@@ -184,3 +186,40 @@ def test_ready_features_train_without_media_packages(tmp_path, way):
     assert list((tmp_path / "checkpoints").glob("*.ckpt"))
     assert "cannot be imported" in run.stdout
     assert "pip install" in run.stdout
+
+
+class CardedData(ToyData):
+    """The toy's features, said to come from an encoder."""
+
+    card: ClassVar[dict] = {"audio": {"name": "AudioEncoder(reference)", "weights": "synthetic", "sha256": "a" * 64}}
+
+    @property
+    def encoders(self):
+        return self.card
+
+
+class OtherData(CardedData):
+    card: ClassVar[dict] = {"audio": {"name": "AudioEncoder(resnet18)", "weights": "none", "sha256": "b" * 64}}
+
+
+def test_features_of_another_encoder_are_refused_and_both_are_named(tmp_path):
+    from pytorch_lightning import Trainer
+
+    write_features(tmp_path)
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
+    model = ToyModule()
+    trainer.fit(model, datamodule=CardedData(str(tmp_path)))
+    trainer.save_checkpoint(tmp_path / "toy.ckpt")
+    path = str(tmp_path / "toy.ckpt")
+
+    loaded = mediakit.load(path)
+    assert loaded.encoders == CardedData.card
+    assert trainer.test(loaded, datamodule=CardedData(str(tmp_path)), verbose=False)
+    assert trainer.test(loaded, datamodule=ToyData(str(tmp_path)), verbose=False)  # features that nobody signed
+    both = r"AudioEncoder\(resnet18\).*bbbbbbbb.*AudioEncoder\(reference\).*aaaaaaaa"
+    for use in (trainer.test, trainer.validate, trainer.predict):
+        with pytest.raises(MediakitError, match=both):
+            use(ToyModule(), datamodule=OtherData(str(tmp_path)), ckpt_path=path)
+    with pytest.raises(MediakitError, match=both):  # nor does training go on with them
+        trainer.fit(loaded, datamodule=OtherData(str(tmp_path)))

@@ -148,7 +148,7 @@ class AudioEncoder(Encoder):
     Args:
         model: Any timm model, or ``vit_base_patch16_1024_128`` for AudioMAE (1024 frames x 128 mels, made for
             ``segment=10``; it was trained with half the spread, so give it ``db_std=44.8``, and on Kaldi's filter bank,
-            which is close to this one but not the same).
+            which is close to this one but not the same); or ``reference``.
         weights: None (random), ``"pretrained"``, a timm tag, or a local file. Weights for pictures are adapted to the
             one channel.
         seed: Seed of the random weights.

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mediakit.encoders.reference import REFERENCE, REFERENCE_SIZE, REFERENCE_TAG, create_reference, reference_file
 from mediakit.encoders.weight_files import WEIGHT_FILES, load_weights
 from mediakit.errors import MediakitError, WeightsError, require
 
@@ -31,8 +32,8 @@ NeurIPS 2022, arXiv 2207.06405; weights CC-BY-4.0)."""
 AUDIOMAE_TAGS = ("audiomae_as2m", "audiomae_as2m_ft_as20k")
 """Self-supervised on AudioSet-2M (the default); then fine-tuned on AudioSet-20k."""
 
-VIDEO_BACKBONES = ("r2plus1d_18", "r3d_18", "mc3_18")
-"""torchvision's 18-layer video networks (Tran et al., CVPR 2018); all give 512 features a clip."""
+VIDEO_BACKBONES = ("r2plus1d_18", "r3d_18", "mc3_18", REFERENCE)
+"""torchvision's 18-layer networks (Tran et al., CVPR 2018), 512 features a clip, and the reference network, 320."""
 
 _OPERATORS: list[torch.library.Library] = []  # declared operators live as long as their Library object
 
@@ -48,6 +49,8 @@ class DataConfig:
         mean: Channel means that the published weights expect, for values in [0, 1].
         std: Channel standard deviations, likewise.
         weights: None for random ones, else the resolved tag or the file.
+        resize: Height and width that frames of a clip are brought to before ``size`` is cut from their centre; None
+            where ``size`` is all there is to do.
     """
 
     dim: int
@@ -56,6 +59,7 @@ class DataConfig:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str | None
+    resize: tuple[int, int] | None = None
 
 
 def import_torchvision() -> Any:
@@ -106,7 +110,7 @@ def create_image_backbone(
 
     Args:
         name: Any timm model, with or without a tag: ``resnet18``, ``vit_base_patch16_clip_224.openai``, ..., or
-            `AUDIOMAE`.
+            `AUDIOMAE`, or `REFERENCE`.
         weights: None (random), ``"pretrained"`` (the name's tag or timm's default one), a timm tag (``"a1_in1k"``) or
             a local file (.safetensors, .pt, .pth, .bin, .ckpt) of this network or of an encoder around it.
         seed: Seed of the random weights; torch's global generators are left as they were.
@@ -123,9 +127,11 @@ def create_image_backbone(
         MediakitError: No such model.
         WeightsError: No such tag, the weights cannot be fetched, or the file does not fit.
     """
-    timm = import_timm()
     architecture, _, tag = name.partition(".")
     file, tag = _source(weights, architecture, tag)
+    if architecture == REFERENCE:
+        return _reference("audio" if in_chans == 1 else "frames", file, tag, weights, seed, size)
+    timm = import_timm()
     variant, options, published = _look_up(timm, architecture, tag, owner)
     tag = published.get("tag", "")
     if size is not None and published.get("fixed_input_size"):
@@ -171,10 +177,12 @@ def create_video_backbone(
         MediakitError: No such model.
         WeightsError: No such weights, they cannot be fetched, or the file does not fit.
     """
-    models = import_torchvision().models
     if name not in VIDEO_BACKBONES:
         raise MediakitError(f"{owner}: there is no video model {name!r}. Take one of {', '.join(VIDEO_BACKBONES)}.")
     file, tag = _source(weights, name, "")
+    if name == REFERENCE:
+        return _reference("clips", file, tag, weights, seed, None)
+    models = import_torchvision().models
     known = models.get_model_weights(name)
     tag = tag or known.DEFAULT.name
     _check_tag(tag, tuple(entry.name for entry in known), name, owner)
@@ -191,7 +199,25 @@ def create_video_backbone(
         load_weights(network, file, name, ("fc",))
     kinetics = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
     return network, DataConfig(
-        dim, (112, 112), fixed_size=False, **kinetics, weights=file or (tag if weights else None)
+        dim, (112, 112), fixed_size=False, **kinetics, weights=file or (tag if weights else None), resize=(128, 171)
+    )
+
+
+def _reference(
+    kind: str, file: str | None, tag: str, weights: str | None, seed: int, size: int | None
+) -> tuple[nn.Module, DataConfig]:
+    """A reference network: random, with the weights of the package, or with those of a local file."""
+    owner = {"audio": "AudioEncoder", "frames": "FrameEncoder", "clips": "ClipEncoder"}[kind]
+    if tag:
+        _check_tag(tag, (REFERENCE_TAG,), REFERENCE, owner)
+    with _seeded(seed):
+        network = create_reference(kind)
+    if weights is not None:
+        load_weights(network, file or str(reference_file(kind)), f"the {kind} network {REFERENCE!r}")
+    side = size or REFERENCE_SIZE[kind]
+    middle, spread = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
+    return network, DataConfig(
+        network.dim, (side, side), False, middle, spread, weights=file or (REFERENCE_TAG if weights else None)
     )
 
 

@@ -63,7 +63,7 @@ class FrameEncoder(Encoder):
     Input: uint8 or float in [0, 1], at any frame rate (audio-visual parsing: 1 fps). Output: one vector per frame.
 
     Args:
-        model: Any timm model: ``resnet18``, ``resnet152``, ``vit_base_patch16_clip_224``, ...
+        model: Any timm model: ``resnet18``, ``resnet152``, ``vit_base_patch16_clip_224``, ...; or ``reference``.
         weights: None (random), ``"pretrained"``, a timm tag, or a local file.
         seed: Seed of the random weights.
         frozen: Parameters and statistics fixed, always in eval mode; False to train it.
@@ -122,7 +122,7 @@ class FrameEncoder(Encoder):
 
 
 class ClipEncoder(Encoder):
-    """Motion, one vector per clip of consecutive frames: ``(B, F, 3, H, W)`` RGB -> ``(B, T, 512)``.
+    """Motion, one vector per clip of consecutive frames: ``(B, F, 3, H, W)`` RGB -> ``(B, T, dim)``.
 
     ``T = ceil(F / frames_per_clip)``; a short last clip repeats its last frame. The network is R(2+1)D-18 (Tran et al.,
     "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018) behind torchvision's own
@@ -131,7 +131,8 @@ class ClipEncoder(Encoder):
     Input: uint8 or float in [0, 1] at 8 fps, so that a clip of 8 frames is a second. Output: one vector per clip.
 
     Args:
-        model: ``r2plus1d_18``, ``r3d_18`` or ``mc3_18``.
+        model: ``r2plus1d_18``, ``r3d_18`` or ``mc3_18``, 512 features each; or ``reference``, which sees the whole
+            frame at 64 x 64 (320 features).
         weights: None (random), ``"pretrained"``, ``"KINETICS400_V1"``, or a local file.
         seed: Seed of the random weights.
         frozen: Parameters and statistics fixed, always in eval mode; False to train it.
@@ -157,7 +158,7 @@ class ClipEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.backbone, config = create_video_backbone(model, weights, seed, owner="ClipEncoder")
-        self.dim, self.size = config.dim, config.size[0]
+        self.dim, self.size, self.resize = config.dim, config.size[0], config.resize or config.size
         self.frames_per_clip, self.chunk = frames_per_clip, chunk
         self.variant, self.weights, self.seed = model, config.weights, seed
         self.register_buffer("mean", torch.tensor(config.mean)[:, None, None], persistent=False)
@@ -165,14 +166,17 @@ class ClipEncoder(Encoder):
         self.freeze(frozen)
 
     def clips(self, frames: Tensor) -> Tensor:
-        """What the network sees: ``(N, F, 3, H, W)`` -> ``(N, 3, F, 112, 112)``, normalised."""
-        images = F.interpolate(unit_range(frames).flatten(0, 1), (128, 171), mode="bilinear", align_corners=False)
-        top, left = round((128 - self.size) / 2), round((171 - self.size) / 2)
+        """What the network sees: ``(N, F, 3, H, W)`` -> ``(N, 3, F, size, size)``, normalised."""
+        flat = unit_range(frames).flatten(0, 1)
+        # torchvision shrinks without antialiasing, and its weights are used to that.
+        smooth = self.resize == (self.size, self.size)
+        images = F.interpolate(flat, self.resize, mode="bilinear", align_corners=False, antialias=smooth)
+        top, left = (round((side - self.size) / 2) for side in self.resize)
         images = (images[..., top : top + self.size, left : left + self.size] - self.mean) / self.std
         return images.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(B, F, 3, H, W)`` uint8 or float in [0, 1], RGB at 8 fps -> ``(B, ceil(F / frames_per_clip), 512)``.
+        """``(B, F, 3, H, W)`` uint8 or float in [0, 1], RGB at 8 fps -> ``(B, ceil(F / frames_per_clip), dim)``.
 
         Raises:
             ValueError: The frames have another shape or type, or floats beyond [0, 1].
