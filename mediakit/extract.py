@@ -31,11 +31,11 @@ from mediakit.onepass import Encoders, extract_file
 FEATURES = tuple(ENDINGS)
 
 DEFAULT_ENCODERS: dict[str, tuple[str, str | None]] = {
-    "audio": ("resnet18", None),
-    "frames": ("resnet18", None),
-    "clips": ("r2plus1d_18", None),
+    "audio": ("reference", "pretrained"),
+    "frames": ("reference", "pretrained"),
+    "clips": ("reference", "pretrained"),
 }
-"""Model and weights where no model is named."""
+"""Model and weights where no model is named: small networks whose weights come with the package."""
 
 # fmt: off
 MEDIA_ENDINGS = (
@@ -128,8 +128,8 @@ def extract_folder(
         out: Folder for the features (``audio/ID.npy``, ``frames/ID.npy``, ``clips/ID.npy``, ``faces/ID.safetensors``);
             made if it is not there.
         features: Which of audio, frames, clips, faces.
-        audio_model: Network of `.AudioEncoder`; None for the default network with its weights.
-        audio_weights: Its weights: None (random, unless the network is the default), ``"pretrained"``, a tag or a file.
+        audio_model: Network of `.AudioEncoder`; None for the reference network with its weights.
+        audio_weights: Its weights: ``"pretrained"``, a tag or a file; None for random ones where a network is named.
         frame_model: Network of `.FrameEncoder`.
         frame_weights: Its weights.
         clip_model: Network of `.ClipEncoder`.

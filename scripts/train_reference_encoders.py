@@ -29,7 +29,7 @@ from mediakit.synthetic.corpus import generate_clips, open_generator
 
 SEED = 77
 COUNTS = {("events", "train"): 1000, ("events", "val"): 150, ("scenes", "train"): 240}
-EPOCHS = {"audio": 24, "frames": 12, "clips": 12}
+EPOCHS = {"audio": 12, "frames": 10, "clips": 7}
 BATCH = 64
 
 
@@ -37,7 +37,7 @@ def decoded(work: Path, kind: str, split: str, workers: int) -> dict[str, Tensor
     """Clips as tensors: ``waveform`` (clips, 160000), and a row of ``frames`` (8, 3, 96, 96) and labels each second."""
     cache = work / f"{kind}-{split}.pt"
     if cache.is_file():
-        return torch.load(cache, weights_only=True)
+        return torch.load(cache, weights_only=True, mmap=True)
     count = COUNTS[kind, split]
     videos = generate_clips(
         kind, work / f"{kind}-{split}", count, seed=SEED, split=split, workers=workers, progress=True
@@ -121,6 +121,8 @@ def train(
     draw = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     network, heads = create_reference(kind), nn.ModuleDict()
+    if kind != "clips":
+        network.to(memory_format=torch.channels_last)  # a third faster on the CPU
     labels = data["train"][target].float()
     heads["events"] = nn.Linear(network.dim, labels.shape[1])
     scenes = data.get("scenes")
@@ -137,18 +139,20 @@ def train(
         order = torch.randperm(len(labels), generator=draw)
         for step in range(steps):
             rows = order[step * BATCH : (step + 1) * BATCH]
-            features = network(augment(inputs(data["train"], rows), draw))
-            loss = F.binary_cross_entropy_with_logits(heads["events"](features), labels[rows])
-            if scenes is not None:
-                some = torch.randint(0, len(scenes["group"]), (BATCH // 4,), generator=draw)
-                guess = heads["groups"](network(augment(inputs(scenes, some), draw)))
-                loss = loss + 0.1 * F.cross_entropy(guess, scenes["group"][some])
+            # In bfloat16 where the processor knows it: half the time. The weights stay in float32.
+            with torch.autocast("cpu", torch.bfloat16):
+                features = network(augment(inputs(data["train"], rows), draw))
+                loss = F.binary_cross_entropy_with_logits(heads["events"](features), labels[rows])
+                if scenes is not None:
+                    some = torch.randint(0, len(scenes["group"]), (BATCH // 4,), generator=draw)
+                    guess = heads["groups"](network(augment(inputs(scenes, some), draw)))
+                    loss = loss + 0.1 * F.cross_entropy(guess, scenes["group"][some])
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimizer.step()
             schedule.step()
-            total += float(loss)
+            total += loss.item()
         network.eval()
         with torch.no_grad():
             rows = torch.arange(len(data["val"][target]))
@@ -162,7 +166,7 @@ def train(
             best = score
             # Half precision: what is kept in the package is half the size, and no feature changes by more than 1e-3.
             state = {
-                name: value.half() if value.is_floating_point() else value
+                name: value.half().contiguous() if value.is_floating_point() else value
                 for name, value in network.state_dict().items()
             }
             note = f"trained on generated clips (mediakit.synthetic, seed {SEED}); validation F1 {score:.1f}"

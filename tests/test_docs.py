@@ -52,8 +52,8 @@ def test_readme_python(folder, run):
     out = run(block)
     for expected in ("h264", "torch.Size([3, 120, 160])", "torch.Size([1, 32000])", "torch.Size([138, 478, 3]) 138"):
         assert expected in out
-    assert "torch.Size([1, 2, 512]) torch.Size([1, 8, 512])" in out
-    assert "AudioEncoder(resnet18)" in out
+    assert "torch.Size([1, 2, 320]) torch.Size([1, 8, 320])" in out
+    assert "AudioEncoder(reference)" in out
     assert (folder / "small.mp4").stat().st_size < (folder / "mediakit-demo" / "demo.mp4").stat().st_size / 4
     assert (folder / "frame.png").is_file()
 
@@ -66,15 +66,19 @@ def test_faces_python(run):
     assert shape.startswith("torch.Size([165, 1])")  # 138 frames at 25 per second, at 30
 
 
-def test_readme_commands(folder, monkeypatch):
+def test_readme_commands(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
-    install, analyze, test = (b.strip() for b in blocks(ROOT / "README.md", "bash"))
+    install, analyze, test, folders = (b.strip() for b in blocks(ROOT / "README.md", "bash"))
     assert install == "pip install . && mediakit demo"
     assert test == 'pip install -e ".[dev]" && pytest'
     words = shlex.split(analyze.replace("VIDEO", "mediakit-demo/demo.mp4"))
     assert words[0] == "mediakit"
     assert main([*words[1:], "-q"]) == 0
     assert (folder / "page.html").stat().st_size > 100_000
+    monkeypatch.chdir(tmp_path)
+    for command in folders.splitlines():
+        assert main([*shlex.split(command)[1:], "-q"]) == 0
+    assert len(mediakit.FeatureFolder("features").ids) == 6
 
 
 def test_extract(folder, run):
@@ -86,11 +90,34 @@ def test_extract(folder, run):
     assert words[0] == "mediakit"
     assert main([*words[1:], "-q", "--workers", "1"]) == 0
     (block,) = blocks(ROOT / "docs" / "extract.md", "python")
-    assert run(block).endswith("clip torch.Size([2, 512]) 1\nAudioEncoder(resnet18)\n")
+    assert run(block).endswith("clip torch.Size([2, 320]) 1\nAudioEncoder(reference)\n")
     # what the page says of the folder
     made = {file.relative_to(folder / "features").as_posix() for file in (folder / "features").rglob("[!.]*.*")}
     table = set(re.findall(r"^\| `([\w./]+)` \|", (ROOT / "docs" / "extract.md").read_text(), flags=re.MULTILINE))
     assert {name.replace("ID", "clip") for name in table} - {"failures.csv"} <= made
+
+
+def test_synthetic(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (commands,) = blocks(ROOT / "docs" / "synthetic.md", "bash")
+    for command in commands.strip().splitlines():
+        assert main([*shlex.split(command)[1:], "-q", "--workers", "2"]) == 0
+    capsys.readouterr()
+    (block,) = blocks(ROOT / "docs" / "synthetic.md", "python")
+    exec(compile(block, "synthetic.md", "exec"), {})
+    events, labels, head, scene, truth = capsys.readouterr().out.splitlines()
+    assert events.startswith("(Event(label=")
+    assert labels == "torch.Size([10, 12]) torch.Size([3, 120, 160]) torch.Size([1, 160000])"
+    assert head.startswith("jitter {'size': 0.0")
+    assert head.endswith("torch.Size([150, 478, 3])")
+    assert scene.endswith("torch.Size([128, 128]) torch.Size([2, 128, 128])")
+    assert truth == "real ['expression', 'points', 'rotation', 'scale', 'time', 'translation']"
+    # what the page says of the folders
+    made = {file.relative_to(folder / "made").as_posix() for file in (folder / "made").rglob("[!.]*.*")}
+    for name in ("events/weak.csv", "events/audio.csv", "events/visual.csv", "heads/labels.csv", "scenes/clips.csv"):
+        assert name in made
+    assert sum(name.endswith(".mp4") for name in made) == 7
+    assert sum(name.endswith("manifest.json") for name in made) == 3
 
 
 def test_training(folder, monkeypatch, capsys):
@@ -109,7 +136,8 @@ def test_training(folder, monkeypatch, capsys):
 
 
 def test_no_page_has_blocks_that_nobody_runs():
-    known = {"README.md": (1, 3), "training.md": (2, 1), "faces.md": (1, 0), "extract.md": (1, 1)}
+    known = {"README.md": (1, 4), "training.md": (2, 1), "faces.md": (1, 0), "extract.md": (1, 1)}
+    known["synthetic.md"] = (1, 1)
     for page in PAGES:
         found = (len(blocks(page, "python")), len(blocks(page, "bash")))
         assert found == known.get(page.name, (0, 0)), page.name

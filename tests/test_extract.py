@@ -221,7 +221,7 @@ def test_all_four_features(tmp_path):
     assert found.done == 2
     folder = FeatureFolder(tmp_path / "out")
     folder.check()
-    assert folder.load("a", "clips").shape == (2, 512)
+    assert folder.load("a", "clips").shape == (2, 320)
     assert folder.tracks("a").frames == 16
     assert folder.manifest["files"]["song"]["absent"] == dict.fromkeys(("frames", "clips", "faces"), "has no pictures")
 
