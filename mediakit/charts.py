@@ -1,6 +1,6 @@
-"""Plots of the report page: shapes in a stretched SVG of 1000 x 100, labels as percentages of the plot.
+"""Plots of the pages: shapes in a stretched SVG of 1000 x 100, labels as percentages of the plot.
 
-A plot is a plain dict that ``report.html`` draws; everything here is arithmetic.
+A plot is a plain dict that ``page.html`` draws; everything here is arithmetic.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     analyze.set_defaults(run=_analyze)
 
-    demo = commands.add_parser("demo", help="make a small clip and analyze it; needs no network")
+    demo = commands.add_parser("demo", help="make films whose truth is known, and pages about them; needs no network")
     demo.add_argument("--out", metavar="DIR", default="mediakit-demo", help="folder to write (default: mediakit-demo)")
     demo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     demo.set_defaults(run=_demo)
@@ -274,9 +274,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     for kind, networks in (("audio", "timm's"), ("frame", "timm's"), ("clip", "torchvision's video networks")):
         extract.add_argument(
-            f"--{kind}-model", metavar="NAME", help=f"network of the {kind} encoder, one of {networks}"
+            f"--{kind}-model", metavar="NAME", help=f"{kind} network: reference (default) or one of {networks}"
         )
-        extract.add_argument(f"--{kind}-weights", metavar="WEIGHTS", help="'pretrained', a tag or a file; else random")
+        extract.add_argument(
+            f"--{kind}-weights", metavar="WEIGHTS", help="of a named network: 'pretrained', a tag, a file; else random"
+        )
     extract.add_argument("--seed", type=int, metavar="N", help="seed of random weights (default: 0)")
     extract.add_argument("--frame-rate", type=_amount, metavar="FPS", help="frames a second (default: 1)")
     extract.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")

@@ -1,18 +1,25 @@
-"""``mediakit demo``: makes a small clip with picture and sound, and analyzes it; needs no network."""
+"""``mediakit demo``: makes films of each kind, and pages that show what is seen in them; needs no network."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mediakit.analyze import analyze_file
+from mediakit.analyze import Analysis, analyze_file
 from mediakit.errors import MediaError, require
-from mediakit.io import Audio, write_video
+from mediakit.gallery import Exhibit, read_exhibit, render_gallery
+from mediakit.io import Audio, write_text, write_video
 from mediakit.report import write_json, write_page
+from mediakit.synthetic.clip import Clip
+from mediakit.synthetic.corpus import write_clip
+from mediakit.synthetic.events import EventClips
+from mediakit.synthetic.heads import TalkingHeads
+from mediakit.synthetic.scenes import Scenes
 
 FPS, RATE, SECONDS = 25, 44_100, 8.0
 WIDTH, HEIGHT = 640, 480
@@ -20,14 +27,18 @@ _CUT = 5.5  # seconds: the portrait before, a still life after
 
 
 def run_demo(folder: str | os.PathLike[str] = "mediakit-demo", *, progress: bool = False) -> Path:
-    """Writes ``demo.mp4``, ``demo.html`` and ``demo.json``.
+    """Makes four films and a page that shows three of them, truth beside what is seen in the file.
+
+    ``events.mp4``, ``head.mp4`` and ``scene.mp4`` are generated clips whose truth is known; ``index.html`` shows it.
+    ``demo.mp4`` is a photograph under a moving camera. Each film has its page of analysis beside it, ``events.html``
+    and so on; ``demo.json`` is that of the photograph as data. A second run writes the same bytes.
 
     Args:
-        folder: Folder to write to; made if it is not there.
+        folder: Folder to write to; made if it is not there. Files of an earlier run are replaced.
         progress: Whether to show progress on stderr.
 
     Returns:
-        Path of the page.
+        Path of ``index.html``.
 
     Raises:
         MediaError: The folder cannot be written.
@@ -39,12 +50,43 @@ def run_demo(folder: str | os.PathLike[str] = "mediakit-demo", *, progress: bool
         raise MediaError(
             out, f"cannot be made a folder ({error.strerror})", "Choose another with --out DIR."
         ) from error
-    clip, page = out / "demo.mp4", out / "demo.html"
-    write_video(clip, demo_frames(), FPS, audio=Audio(demo_sound(), RATE, 0.0))
-    analysis = analyze_file(clip, progress=progress)
-    write_json(analysis, out / "demo.json")
-    write_page(analysis, page)
-    return page
+    _tell("a photograph under a moving camera", out / "demo.mp4", progress)
+    write_video(out / "demo.mp4", demo_frames(), FPS, audio=Audio(demo_sound(), RATE, 0.0))
+    write_json(_analyze(out / "demo.mp4", progress), out / "demo.json")
+
+    # Numbers and sizes were chosen by eye: something of all that such clips have, and easy to see.
+    scenes = Scenes(size=(180, 240), seconds=5)
+    scene = scenes.clip(7)
+    others = [scenes.clip(7, label) for label in scenes.groups[scene.group] if label != scene.label]
+    events = EventClips(size=(180, 240)).clip(93)
+    head = TalkingHeads(split="val", kinds=("real",), seconds=5, size=(360, 360)).clip(3)
+    page = render_gallery(
+        _exhibit(events, "events that are heard, seen or both", out / "events.mp4", progress),
+        _exhibit(head, "a talking head", out / "head.mp4", progress),
+        _exhibit(scene, "a scene whose sound tells its colour", out / "scene.mp4", progress),
+        others,
+        {"demo.html": "the analysis page of a photograph under a moving camera", "demo.json": "the same as data"},
+    )
+    write_text(out / "index.html", page)
+    return out / "index.html"
+
+
+def _exhibit(clip: Clip, what: str, path: Path, progress: bool) -> Exhibit:
+    _tell(what, path, progress)
+    write_clip(clip, path)
+    return read_exhibit(clip, path, _analyze(path, progress))
+
+
+def _tell(what: str, path: Path, progress: bool) -> None:
+    if progress:
+        print(f"{path}: drawing {what}", file=sys.stderr, flush=True)
+
+
+def _analyze(path: Path, progress: bool) -> Analysis:
+    """Looks at a film and writes the page about it."""
+    analysis = analyze_file(path, progress=progress)
+    write_page(analysis, path.with_suffix(".html"))
+    return analysis
 
 
 def demo_frames() -> Iterator[torch.Tensor]:

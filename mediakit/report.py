@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from mediakit.charts import clock, curves, plot, time_ticks
 from mediakit.errors import require
 from mediakit.io import VideoStream, encode_image, write_text
 from mediakit.mesh import SEMANTIC
+from mediakit.summary import KeyFrame, SoundSummary
 
 _TRACKS_SHOWN = 3
 _MEL_TICKS = (250, 500, 1000, 2000, 4000)
@@ -62,15 +64,10 @@ def write_page(analysis: Analysis, path: str | os.PathLike[str]) -> None:
 
 def render_page(analysis: Analysis) -> str:
     """The page as text."""
-    from importlib.resources import files
-
-    jinja2 = require("jinja2", "The report page")
-    source = files("mediakit").joinpath("report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     faces, still = analysis.faces, analysis.still
     tracks = sorted(faces.tracks, key=lambda t: t.start) if faces else []
     shown = faces.tracks[:_TRACKS_SHOWN] if faces else ()
-    return environment.from_string(source).render(
+    return template("report.html").render(
         a=analysis,
         version=__version__,
         rate=RATE,
@@ -79,7 +76,7 @@ def render_page(analysis: Analysis) -> str:
         sound_text=_sound_text(analysis),
         pictures_text=_pictures_text(analysis),
         faces_text=_faces_text(analysis),
-        spectrogram=_spectrogram(analysis),
+        spectrogram=spectrogram(analysis.sound),
         shots=_shots(analysis),
         lanes=_lanes(tracks, analysis.duration) if tracks and analysis.duration and not still else None,
         tracks=[_track(n, t, still) for n, t in enumerate(tracks, 1) if t in shown],
@@ -87,6 +84,16 @@ def render_page(analysis: Analysis) -> str:
         still=still,
         tasks=list(TASKS.values()),
     )
+
+
+def template(name: str) -> Any:
+    """A Jinja template of the package; texts given to it cannot become markup."""
+    from importlib.resources import files
+
+    jinja2 = require("jinja2", "The report page")
+    loader = jinja2.FunctionLoader(lambda name: files("mediakit").joinpath(name).read_text(encoding="utf-8"))
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.get_template(name)
 
 
 def headline(analysis: Analysis) -> str:
@@ -255,8 +262,8 @@ def _faces_text(analysis: Analysis) -> str:
     return text
 
 
-def _spectrogram(analysis: Analysis) -> dict[str, Any] | None:
-    sound = analysis.sound
+def spectrogram(sound: SoundSummary | None) -> dict[str, Any] | None:
+    """Log-mel spectrogram as a plot; None where there is nothing to see."""
     if sound is None or sound.silent or not sound.log_mel.numel():
         return None
     cv2 = require("cv2", "The spectrogram", "opencv-python")
@@ -274,7 +281,7 @@ def _spectrogram(analysis: Analysis) -> dict[str, Any] | None:
             (round(100 * float(mel_position(hz)) / top, 2), f"{hz} Hz" if hz < 1000 else f"{hz // 1000} kHz")
             for hz in _MEL_TICKS
         ],
-        image=_data_uri(image, "png"),
+        image=data_uri(image, "png"),
     )
 
 
@@ -283,16 +290,18 @@ def _shots(analysis: Analysis) -> list[dict[str, Any]]:
         return []
     tracks = analysis.faces.tracks if analysis.faces else ()
     step = 0.1 if (analysis.duration or 0) < 60 else 1.0
-    return [
-        {
-            "time": clock(frame.time, step),
-            "image": _data_uri(frame.image, "jpeg"),
-            "width": frame.image.shape[2],
-            "height": frame.image.shape[1],
-            "meshes": [_dots(t.boxes[frame.time]) for t in tracks if frame.time in t.boxes],
-        }
-        for frame in analysis.pictures.key_frames
-    ]
+    return [shot(frame, tracks, step) for frame in analysis.pictures.key_frames]
+
+
+def shot(frame: KeyFrame, tracks: Sequence[FaceSummary] = (), step: float = 0.1) -> dict[str, Any]:
+    """A picture from the film with dots on its faces, where their landmarks were kept; its time to ``step`` seconds."""
+    return {
+        "time": clock(frame.time, step),
+        "image": data_uri(frame.image, "jpeg"),
+        "width": frame.image.shape[2],
+        "height": frame.image.shape[1],
+        "meshes": [_dots(t.boxes[frame.time]) for t in tracks if frame.time in t.boxes],
+    }
 
 
 def _dots(points: torch.Tensor) -> str:
@@ -344,6 +353,7 @@ def _track(number: int, track: FaceSummary, still: bool) -> dict[str, Any]:
     }
 
 
-def _data_uri(image: torch.Tensor, kind: str) -> str:
+def data_uri(image: torch.Tensor, kind: str) -> str:
+    """A picture, uint8 (3, H, W), for the ``src`` of an ``img``; ``kind`` is ``"png"`` or ``"jpeg"``."""
     data = base64.b64encode(encode_image(image, f".{kind}", quality=88)).decode()
     return f"data:image/{kind};base64,{data}"

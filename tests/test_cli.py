@@ -1,4 +1,4 @@
-"""`mediakit analyze` and `mediakit demo` as a user meets them: good files, odd files, damaged files, full disks."""
+"""`mediakit analyze` as a user meets it: good files, odd files, damaged files, full disks."""
 
 import json
 import os
@@ -317,24 +317,3 @@ def test_version(capfd):
         main(["--version"])
     assert stopped.value.code == 0
     assert capfd.readouterr().out == f"mediakit {__version__}\n"
-
-
-def test_demo_tells_what_it_shows(tmp_path, capfd):
-    pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
-    assert main(["demo", "--out", str(tmp_path / "demo"), "-q"]) == 0
-    out, err = capfd.readouterr()
-    assert (out, err) == (f"{tmp_path / 'demo' / 'demo.html'}\n", "")
-    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["demo.html", "demo.json", "demo.mp4"]
-    found = json.loads((tmp_path / "demo" / "demo.json").read_text())
-    assert found["file"]["packets"]["frames"] == 200
-    assert found["sound"]["silent"] is False
-    if found["faces"] is None:
-        pytest.skip(f"no faces here: {found['absent']['faces']}")
-    track = found["faces"]["tracks"][0]
-    # The portrait is on screen until the cut at 5.5 s, under a camera that rolls by 12 degrees sin(2 pi t / 4).
-    assert track["start"] < 0.2
-    assert 5.3 <= track["end"] < 5.5
-    time, roll = torch.tensor(track["time"]), torch.tensor(track["pose"])[:, 2]
-    truth = 12 * torch.sin(2 * torch.pi * time / 4)
-    assert abs(torch.corrcoef(torch.stack([roll, truth]))[0, 1]) > 0.98
-    assert float(roll.std() / truth.std()) == pytest.approx(1, abs=0.1)
