@@ -270,7 +270,8 @@ class _Film:
         self._layers: list[tuple[Layer, NDArray[np.float32]]] = []
         for layer in layers:
             gray = np.clip(50 + contrast * (layer.gray - 50) + brightness, 6, 96)
-            wander = np.deg2rad(np.float32(16) * (fractal(canvas, tint, roughness=0.3) - 1))  # of the hue
+            clouds = fractal(canvas, tint, roughness=0.3)
+            wander = np.deg2rad(np.float32(16) * (clouds - clouds.mean()))  # of the hue
             if layer.hue is None:
                 hue, chroma = scene.hue, scene.chroma * layer.chroma
             else:
