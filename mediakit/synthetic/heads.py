@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from mediakit.io import Audio
 from mediakit.mesh import N_POINTS
 from mediakit.synthetic import twins
 from mediakit.synthetic.actors import Actor, Identity, draw_identity
+from mediakit.synthetic.camera import Sensor
 from mediakit.synthetic.clip import Clip, Generator, random_stream
 from mediakit.synthetic.face_shapes import EXPRESSIONS
 from mediakit.synthetic.performances import Performance, draw_performance
@@ -106,15 +107,9 @@ class TalkingHead(Clip):
         return offsets
 
     def frames(self) -> Iterator[torch.Tensor]:
-        grain = random_stream(*self._key, "grain")
+        sensor = Sensor(self._size, self._noise, self._brightness, random_stream(*self._key, "grain"))
         for picture in self._pictures():
-            # Of a sensor: mostly in brightness, and more of it in the dark.
-            noise = grain.standard_normal((*self._size, 1), np.float32) + 0.35 * grain.standard_normal(
-                (*self._size, 3), np.float32
-            )
-            noise *= self._noise * (1.3 - 0.6 * picture.mean(-1, keepdims=True))
-            levels = np.rint(255 * np.clip(picture * self._brightness + noise, 0, 1)).astype(np.uint8)
-            yield torch.from_numpy(levels).permute(2, 0, 1)
+            yield torch.from_numpy(sensor.record(picture)).permute(2, 0, 1)
 
     def _pictures(self) -> Iterator[NDArray[np.float32]]:
         actor = self.actor
@@ -142,7 +137,7 @@ class TalkingHead(Clip):
             fake = np.clip(fake * np.float32(1 + 0.008 * draw.standard_normal()), 0, 1)
             where = (points + other) / 2
             mask = twins.face_mask(where, self._size, "inner" if swap else "lower", how["feather"] * iod)
-            yield twins.blend(target, fake, mask)
+            yield twins.blend(target, fake, mask, twins.without_features(mask, points, other))
 
     def sound(self) -> Audio:
         draw = random_stream(*self._key, "voice")
@@ -204,7 +199,7 @@ class TalkingHeads(Generator):
         brightness: Factor of all pictures, below 1 for dimmed light.
 
     Raises:
-        ValueError: A kind is unknown, or belongs to the test split only.
+        ValueError: A kind is unknown, or belongs to the test split only, or another argument is out of its range.
     """
 
     kind = "heads"
@@ -232,6 +227,18 @@ class TalkingHeads(Generator):
                 raise ValueError(f"{kind} is for the test split only: no model may have seen it in training")
         if not self.kinds:
             raise ValueError("give at least one kind")
+        if "face_blend" in self.kinds and identities < 2:
+            raise ValueError("face_blend puts another person's face on: it needs at least 2 identities")
+        for name, value, low in (
+            ("identities", identities, 1),
+            ("seconds * fps", round(seconds * fps), 1),
+            ("size", min(size), 32),
+            ("rate", rate, 8000),
+            ("noise", noise, 0),
+            ("brightness", brightness, 0),
+        ):
+            if not value >= low:
+                raise ValueError(f"{name} must be at least {low}, got {value}")
         self.identities, self.seconds = identities, seconds
         self.look: dict[str, Any] = {"size": size, "fps": fps, "rate": rate, "noise": noise, "brightness": brightness}
 
@@ -243,6 +250,8 @@ class TalkingHeads(Generator):
         return draw_performance(self.stream("performance", recording), self.seconds, self.look["fps"], smile)
 
     def clip(self, index: int) -> TalkingHead:
+        if index < 0:
+            raise ValueError(f"index must not be negative, got {index}")
         recording, kind = index // len(self.kinds), self.kinds[index % len(self.kinds)]
         person = recording % self.identities
         identity = self.identity(person)
@@ -271,7 +280,9 @@ class TalkingHeads(Generator):
             other = self._performance(recording + 1, identity.smile)
         if kind == "face_blend":
             how["donor"] = (person + 1 + int(draw.integers(0, max(1, self.identities - 1)))) % self.identities
-            donor = self.identity(how["donor"])
+            # Swapped faces take on the light of the film they are put into.
+            light = {name: getattr(identity, name) for name in ("light", "tint", "exposure", "mirrored")}
+            donor = replace(self.identity(how["donor"]), **light)
         return TalkingHead(
             id=f"{'real' if kind == 'real' else 'fake'}/{name}-{kind}",
             kind=kind,

@@ -87,6 +87,8 @@ def load_portrait(mirrored: bool = False) -> Portrait:
         return np.clip(large, 0, 1)
 
     image, masks = enlarge(np.ascontiguousarray(image)), enlarge(np.ascontiguousarray(masks))
+    matte, hair = _trim(masks[..., 0], masks[..., 1]), masks[..., 1]
+    spread = _spread(np.dstack([image, masks[..., 2]]), matte, hair)
     pose = motion.Similarity(*(part[0] for part in motion.head_pose(points[None], motion.face_template(points[None]))))
     face = pose.invert(motion.to_face_frame(points)).numpy()
     anchors, spots, follows = _anchors(points.numpy(), face, pose)
@@ -94,10 +96,10 @@ def load_portrait(mirrored: bool = False) -> Portrait:
     triangles += [triangle for row in eye_rows() for triangle in _strip(*row)]
     triangles += _around(texture, list(OVAL))
     return Portrait(
-        image=_spread(image, masks[..., 0], masks[..., 1]),
-        matte=masks[..., 0],
-        hair=masks[..., 1],
-        suit=masks[..., 2],
+        image=spread[..., :3],
+        matte=matte,
+        hair=hair,
+        suit=spread[..., 3],
         texture=texture.astype(np.float32),
         shape=np.concatenate([face, anchors]).astype(np.float32),
         follows=np.concatenate([np.ones(N_POINTS), follows]).astype(np.float32),
@@ -149,10 +151,21 @@ def _around(texture: Floats, ring: list[int]) -> list[tuple[int, int, int]]:
     return sorted(found)
 
 
-def _spread(image: Floats, matte: Floats, hair: Floats) -> Floats:
-    """Replaces the colours around the person by those just inside."""
+def _trim(matte: Floats, hair: Floats) -> Floats:
+    """Makes the outline of skin and clothes smooth and sharp, as a camera sees it; that of hair stays."""
     cv2 = require("cv2", "A talking head", "opencv-python")
-    inside = cv2.erode((matte > 0.97).astype(np.float32), np.ones((5, 5)))
+    sharp = np.clip((cv2.GaussianBlur(matte, (0, 0), 1.5 * ENLARGED) - 0.55) * 2.4 + 0.5, 0, 1)
+    curly = np.clip(4 * cv2.GaussianBlur(hair, (0, 0), 2.0 * ENLARGED), 0, 1)
+    return np.asarray(sharp + curly * (matte - sharp), np.float32)
+
+
+def _spread(image: Floats, matte: Floats, hair: Floats) -> Floats:
+    """Replaces the colours around the person, and along the outline, by those inside: ``(H, W, C)``."""
+    cv2 = require("cv2", "A talking head", "opencv-python")
+    inside = (matte > 0.97).astype(np.float32)
+    rows = np.arange(len(matte))[:, None]
+    # Clothes took some of the old background's light along their outline.
+    inside = np.where(rows > 200 * ENLARGED, cv2.erode(inside, np.ones((13, 13))), cv2.erode(inside, np.ones((5, 5))))
     result, known = image * inside[..., None], inside
     for sigma in (2.0, 4.0, 8.0, 32.0):
         blurred, weight = (cv2.GaussianBlur(x, (0, 0), sigma) for x in (image * inside[..., None], inside))

@@ -70,10 +70,10 @@ def interpolate(maps: Floats, seen: NDArray[np.int32], step: int = 1) -> Floats:
     rows = np.arange(height, dtype=np.float32)[:, None] * step
     columns = np.arange(width, dtype=np.float32)[None, :] * step
     chosen = maps[np.maximum(seen, 0)]
-    return np.stack(
-        [chosen[..., c, 0] * columns + chosen[..., c, 1] * rows + chosen[..., c, 2] for c in range(maps.shape[1])],
-        axis=-1,
-    )
+    values = np.empty((height, width, maps.shape[1]), np.float32)
+    for c in range(maps.shape[1]):
+        values[..., c] = chosen[..., c, 0] * columns + chosen[..., c, 1] * rows + chosen[..., c, 2]
+    return values
 
 
 def vertex_normals(shape: Floats, triangles: NDArray[np.int32]) -> Floats:
@@ -99,7 +99,8 @@ class MeshRenderer:
     """
 
     def __init__(self, image: Floats, texture: Floats, triangles: NDArray[np.int32], size: tuple[int, int]) -> None:
-        self.image, self.texture, self.triangles, self.size = image, texture, triangles, size
+        self.image, self.texture, self.size = image, texture, size
+        self.triangles = triangles[_shows(image, texture[triangles])]
 
     def draw(self, points: Floats, light: Floats) -> tuple[Floats, Floats]:
         """One picture.
@@ -115,7 +116,18 @@ class MeshRenderer:
         seen = rasterize(points, self.triangles, self.size)
         place = interpolate(affine_maps(points[:, :2], self.texture, self.triangles), seen)
         place[seen < 0] = -1e4  # off the mesh: the texture's corner
-        picture = cv2.remap(self.image, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        picture = cv2.remap(self.image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         coarse = interpolate(affine_maps(points[:, :2], light[:, None], self.triangles), seen, _SHADE_STEP)[..., 0]
         coarse = cv2.GaussianBlur(np.clip(coarse, 0.2, 3.0), (0, 0), 2.0)
-        return picture, cv2.resize(coarse, self.size[::-1], interpolation=cv2.INTER_LINEAR)
+        return picture.reshape(*self.size, -1), cv2.resize(coarse, self.size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _shows(image: Floats, corners: Floats) -> NDArray[np.bool_]:
+    """Which triangles ``(F, 3, 2)`` show, or may show, anything else than the image's top left corner does."""
+    cv2: Any = require("cv2", "Drawing a mesh", "opencv-python")
+    content = (image != image[0, 0]).any(-1).astype(np.uint8)
+    total = cv2.integral(content)  # of the rows above and the columns to the left
+    low = np.clip(np.floor(corners.min(1)).astype(int) - 2, 0, content.shape[::-1])
+    high = np.clip(np.ceil(corners.max(1)).astype(int) + 3, 0, content.shape[::-1])
+    (left, top), (right, bottom) = low.T, high.T
+    return np.asarray(total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left] > 0)
