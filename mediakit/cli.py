@@ -308,7 +308,13 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--size", type=_picture_size, metavar="WxH", help="width and height of the pictures")
         made.add_argument("--fps", type=_positive, metavar="N", help="frames a second")
         if kind == "heads":
-            made.add_argument("--kinds", type=_words, metavar="LIST", help="'real' and names of manipulations")
+            made.add_argument(
+                "--kinds",
+                type=_words,
+                metavar="LIST",
+                help="some of real, region_lag, expression_swap, jitter, oversmooth, contour_slide and, for the test "
+                "split only, face_blend, reenactment (default: all of the split)",
+            )
             made.add_argument("--identities", type=_positive, metavar="N", help="number of people (default: 12)")
         if kind == "scenes":
             made.add_argument("--groups", type=_positive, metavar="N", help="number of groups (default: 4)")

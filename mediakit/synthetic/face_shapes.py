@@ -71,7 +71,7 @@ def expression_basis(shape: Floats) -> Floats:
     # Above the lids only, and not far up: most of the forehead counts as rigid.
     lids = [shape[list(upper)].mean(0) for upper, _ in eye_rows()]
     for row, (brow, lid) in enumerate(zip((_RIGHT_BROW, _LEFT_BROW), lids, strict=True), start=4):
-        above = _smoothstep((shape[:, 1] - lid[1] - 0.04) / 0.12)
+        above = smoothstep((shape[:, 1] - lid[1] - 0.04) / 0.12)
         basis[row] = (_bump(shape, shape[list(brow)], 0.13) * above)[:, None] * [0, 0.08, 0]
     for row, (upper, lower) in enumerate(eye_rows(), start=6):
         basis[row] = _lid(shape, upper, lower)
@@ -90,14 +90,14 @@ def _jaw(shape: Floats, mouth: Floats, half: float) -> Floats:
     turn = _JAW * np.stack([np.zeros(len(arm)), -arm[:, 2], arm[:, 1]], axis=1)
     chin = shape[152, 1]
     depth = (mouth[1] - shape[:, 1]) / (mouth[1] - chin)
-    weight = _smoothstep(depth / 0.4)
+    weight = smoothstep(depth / 0.4)
     across = np.abs(shape[:, 0] - mouth[0]) / half
     for upper, lower in LIP_ROWS:
         weight[list(upper)] = 0.0
         weight[list(lower)] = 0.22 + 0.78 * np.sqrt(np.clip(1 - across[list(lower)] ** 2, 0, 1))
     # Below the chin the skin of the neck lags behind, and the collar stays.
     below = (chin - shape[:, 1]) / 0.35
-    weight *= np.where(below > 0, 1 - _smoothstep(below), 1.0)
+    weight *= np.where(below > 0, 1 - smoothstep(below), 1.0)
     weight *= shape[:, 2] > hinge[2] - 0.9
     weight[N_POINTS:] *= _bump(shape[N_POINTS:], [shape[152]], 0.6)
     return turn * weight[:, None]
@@ -148,12 +148,12 @@ def identity_basis(shape: Floats) -> Floats:
     x, y, z = shape.T
     zero = np.zeros_like(x)
     head = _bump(shape, [shape[168]], 2.2)
-    lower = _smoothstep((nose[1] - y) / (nose[1] - chin[1]))
+    lower = smoothstep((nose[1] - y) / (nose[1] - chin[1]))
     tip = _bump(shape, [nose], 0.2)
     lids = sum(_bump(shape, [eye], 0.2)[:, None] * (shape - eye) * [0.6, 1, 0] for eye in eyes)
     apart = sum(_bump(shape, [eye], 0.3) * np.sign(eye[0]) for eye in eyes)
     lips = _bump(shape, [mouth], 0.2)
-    brows = _bump(shape, shape[list(_RIGHT_BROW + _LEFT_BROW)], 0.16) * _smoothstep((y - eyes[0][1] - 0.06) / 0.1)
+    brows = _bump(shape, shape[list(_RIGHT_BROW + _LEFT_BROW)], 0.16) * smoothstep((y - eyes[0][1] - 0.06) / 0.1)
     cheeks = sum(_bump(shape, [shape[i]], 0.3) * np.sign(shape[i, 0]) for i in (50, 280))
     rows = {
         "width": (0.09 * x * head, zero, zero),
@@ -178,6 +178,7 @@ def _bump(shape: Floats, centres: Iterable[Floats], radius: float) -> Floats:
     return np.exp(-away / (2 * radius**2))
 
 
-def _smoothstep(x: Floats) -> Floats:
+def smoothstep(x: Floats) -> Floats:
+    """0 up to 0, 1 from 1 on, and ``3 x² - 2 x³`` between, without a kink."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mediakit.errors import require
-from mediakit.synthetic.face_shapes import EXPRESSIONS
+from mediakit.synthetic.face_shapes import EXPRESSIONS, smoothstep
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ CONSONANTS = {
 }
 
 _REST = (0.0, 0.85, 0.0)
-_LIMITS = (11.0, 11.0, 7.0)  # degrees of pitch, yaw and roll up to which the bent photograph is believable
+_LIMITS = (14.0, 12.0, 7.0)  # degrees of pitch, yaw and roll up to which the bent photograph is believable
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Performance:
 
     Attributes:
         time: ``(T,)`` seconds.
-        angles: ``(T, 3)`` degrees of pitch, yaw and roll from rest, within ±11, ±11 and ±7.
+        angles: ``(T, 3)`` degrees of pitch, yaw and roll from rest, within ±14, ±12 and ±7.
         shift: ``(T, 2)`` interocular distances that the head moves to image-right and up.
         zoom: ``(T,)`` factor of its size.
         sway: ``(T, 2)`` interocular distances that the body moves.
@@ -93,7 +93,7 @@ def draw_performance(draw: np.random.Generator, seconds: float, fps: float, smil
     yaw = _drift(draw, time, 5.5, 0.06, 0.3)
     angles = np.stack(
         [
-            _drift(draw, time, 5.5, 0.1, 0.4) - nod * stress + lift * (1 - phrase),
+            _drift(draw, time, 7.0, 0.1, 0.4) - nod * stress + lift * (1 - phrase),
             yaw + draw.normal(0, 0.8) * stress,
             _drift(draw, time, 2.2, 0.06, 0.3) + 0.22 * yaw + draw.normal(0, 0.5) * stress,
         ],
@@ -195,7 +195,7 @@ def _blinks(draw: np.random.Generator, time: Floats, seconds: float) -> Floats:
         closing, opening = (time - moment) / 0.08, (moment + 0.26 - time) / 0.15
         closed = np.maximum(closed, depth * np.clip(np.minimum(closing, opening), 0, 1))
         moment += 1.2 + draw.exponential(2.0)
-    return closed * closed * (3 - 2 * closed)
+    return smoothstep(closed)
 
 
 def _smooth(values: Floats, fps: float, sigma: float) -> Floats:

@@ -18,6 +18,7 @@ from mediakit import motion
 from mediakit.errors import require
 from mediakit.io import read_image
 from mediakit.mesh import MIRROR, N_POINTS, OVAL, eye_rows
+from mediakit.synthetic.face_shapes import smoothstep
 
 Floats = NDArray[np.float32]
 
@@ -25,6 +26,7 @@ ENLARGED = 2
 """The photograph's pixels are drawn from a copy this many times its size, so that turning it loses no detail."""
 
 _WINDOW = (50, 0, 350)  # left, top and side of the part of the photograph that is used
+_LINING = (172, 275)  # rows of the photograph between which the collar's pale lining is
 _RINGS = (1.18, 1.42, 1.75, 2.2, 2.8)  # of anchors around the face, in radii of its outline
 _BODY = (0.05, 0.85)  # how far below the chin, in interocular distances, the head's motion begins and ends to fade
 
@@ -87,6 +89,7 @@ def load_portrait(mirrored: bool = False) -> Portrait:
         return np.clip(large, 0, 1)
 
     image, masks = enlarge(np.ascontiguousarray(image)), enlarge(np.ascontiguousarray(masks))
+    image = _dim_lining(image, [(row - top) * ENLARGED for row in _LINING])
     matte, hair = _trim(masks[..., 0], masks[..., 1]), masks[..., 1]
     spread = _spread(np.dstack([image, masks[..., 2]]), matte, hair)
     pose = motion.Similarity(*(part[0] for part in motion.head_pose(points[None], motion.face_template(points[None]))))
@@ -108,6 +111,18 @@ def load_portrait(mirrored: bool = False) -> Portrait:
     )
 
 
+def _dim_lining(image: Floats, rows: list[int]) -> Floats:
+    """Darkens the crumpled lining of the collar, in which FaceMesh now and then sees a second face."""
+    cv2 = require("cv2", "A talking head", "opencv-python")
+    part = image[slice(*rows)]
+    cool = np.clip((0.06 - (part[..., 0] - part[..., 2])) / 0.06, 0, 1)  # skin is warm
+    pale = np.clip((part.mean(-1) - 0.2) / 0.15, 0, 1) * cool
+    pale = cv2.GaussianBlur(pale.astype(np.float32), (0, 0), 1.5 * ENLARGED)
+    result = image.copy()
+    result[slice(*rows)] *= 1 - 0.6 * pale[..., None]
+    return result
+
+
 def _anchors(points: Floats, face: Floats, pose: motion.Similarity) -> tuple[Floats, Floats, Floats]:
     """Vertices around the face: their place in the face frame, in the picture, and how much they follow the head."""
     oval = points[list(OVAL), :2]
@@ -126,7 +141,7 @@ def _anchors(points: Floats, face: Floats, pose: motion.Similarity) -> tuple[Flo
     sight = pose.rotation.numpy()[2]  # the camera's axis in the face frame
     anchors += sight * ((depth - anchors[:, 2]) / sight[2])[:, None]
     below = face[152, 1] - anchors[:, 1]
-    follows = 1 - _smoothstep((below - _BODY[0]) / (_BODY[1] - _BODY[0]))
+    follows = np.asarray(1 - smoothstep((below - _BODY[0]) / (_BODY[1] - _BODY[0])), np.float32)
     return anchors, spots, follows
 
 
@@ -175,8 +190,3 @@ def _spread(image: Floats, matte: Floats, hair: Floats) -> Floats:
     # In half transparent hair keep some of the photograph's own texture.
     soft = ((matte > 0.6) * np.minimum(matte, hair))[..., None]
     return (soft * image + (1 - soft) * result).astype(np.float32)
-
-
-def _smoothstep(x: Floats) -> Floats:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mediakit.errors import require
 from mediakit.mesh import LIP_ROWS, MIRROR, N_POINTS, eye_rows
+from mediakit.synthetic.face_shapes import smoothstep
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def region(shape: Floats, name: str) -> Floats:
     }
     if name not in away:
         raise ValueError(f"region must be one of {', '.join(away)}, got {name!r}")
-    weights = 1 - _smoothstep((np.linalg.norm(away[name], axis=1) - 0.8) / 0.4)
+    weights = 1 - smoothstep((np.linalg.norm(away[name], axis=1) - 0.8) / 0.4)
     weights[N_POINTS:] = 0
     return np.asarray(weights)
 
@@ -162,8 +163,3 @@ def misalign(picture: NDArray[np.float32], points: Floats, error: Floats, share:
     matrix[:, 2] += error[:2]
     warped = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(np.clip(warped, 0, 1))
-
-
-def _smoothstep(x: Floats) -> Floats:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)

@@ -19,7 +19,7 @@ from mediakit.errors import MediaError, MediakitError
 from mediakit.io import read_audio, read_video
 from mediakit.synthetic import corpus
 from mediakit.synthetic.corpus import generate_clips, open_generator, read_truth
-from mediakit.synthetic.heads import TalkingHeads
+from mediakit.synthetic.heads import KINDS, TalkingHeads
 
 pytest.importorskip("cv2")
 pytest.importorskip("skimage")
@@ -199,3 +199,10 @@ def test_the_command_refuses_wrong_words(words, capsys):
         main(["generate", *words])
     assert ended.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_help_names_every_kind_of_talking_head(capsys):
+    with pytest.raises(SystemExit):
+        main(["generate", "heads", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"some of {', '.join(KINDS[:6])} and, for the test split only, {', '.join(KINDS[6:])}" in text

@@ -26,7 +26,7 @@ def test_shapes_and_limits():
         assert film.time.shape == (200,)
         assert film.time[1] == pytest.approx(0.04)
         assert film.angles.shape == (200, 3)
-        assert (np.abs(film.angles).max(0) < [11, 11, 7]).all()
+        assert (np.abs(film.angles).max(0) < [14, 12, 7]).all()
         assert film.expression.shape == (200, len(EXPRESSIONS))
         assert film.expression[:, :2].min() >= 0
         assert film.expression[:, :2].max() <= 1
