@@ -27,7 +27,7 @@ def recolour(
         lips: How much redder the lips are than the photograph's, 0 to 1.
 
     Returns:
-        ``(H, W, 3)``, as `Portrait.image`.
+        ``(H, W, 3)``, as ``Portrait.image``.
     """
     cv2 = require("cv2", "A talking head", "opencv-python")
     # Below the chin skin is what is warm: the lining of the collar is not. The suit's red trim lies further below.
