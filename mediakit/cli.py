@@ -137,6 +137,10 @@ def _extract(options: argparse.Namespace) -> int:
     from mediakit.extract import extract_folder
 
     given = {k: v for k, v in vars(options).items() if k not in ("run", "folder", "out", "quiet") and v is not None}
+    for kind in ("audio", "frame", "clip"):
+        if (model := given.get(f"{kind}_model")) and f"{kind}_weights" not in given:
+            advice = f"--{kind}-weights pretrained, or a file, gives it trained ones"
+            print(f"mediakit: warning: {model} has random weights; {advice}", file=sys.stderr)
     found = extract_folder(options.folder, options.out, **given, progress=not options.quiet)
     for path, problem in found.failed:
         print(f"mediakit: {Path(options.folder, path)}: {problem}", file=sys.stderr)
@@ -205,7 +209,7 @@ def _positive(text: str) -> int:
     return number
 
 
-_positive.__name__ = "positive number"  # argparse names the type in its error
+_positive.__name__ = "whole number of at least 1"  # argparse names the type in its error
 
 
 def _amount(text: str) -> float:

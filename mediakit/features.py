@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mediakit.errors import MediaError, MediakitError
-from mediakit.io import check_readable
+from mediakit.io import check_readable, sha256
 from mediakit.io.files import StrPath
 from mediakit.tracks import FaceTracks
 
@@ -100,7 +100,9 @@ class FeatureFolder:
             self.encoders = {name: None for name, ids in found.items() if ids}
             if not self.ids:
                 raise MediaError(
-                    path, f"holds no features: no {', '.join(ENDINGS)} with files in them", "Name the folder above."
+                    path,
+                    f"holds no features: no folder {', '.join(ENDINGS)} with files in it",
+                    "Make some with `mediakit extract`, or put ID.npy files there.",
                 )
         self.features = tuple(self.encoders)
 
@@ -144,14 +146,16 @@ class FeatureFolder:
     def check(self, ids: Iterable[str] | None = None, features: Iterable[str] | None = None) -> None:
         """Reads everything that is going to be used, so that nothing is missing at step 3,000.
 
+        Where there is a manifest, each file must still have the SHA-256 that it says.
+
         Args:
             ids: The files that are needed; None for all.
             features: The features that each of them must have; None for all that there are, and then a feature may be
                 absent where the manifest says why.
 
         Raises:
-            MediakitError: Files are missing, damaged, misshapen or hold values that are not finite. The message names
-                the first few and counts all.
+            MediakitError: Files are missing, damaged, changed, misshapen or hold values that are not finite. The
+                message names the first few and counts all.
         """
         problems: list[str] = []
         widths: dict[str, tuple[int, Path]] = {}
@@ -162,13 +166,12 @@ class FeatureFolder:
                 try:
                     if feature == "faces":
                         self.tracks(id)
-                        continue
-                    width = self.load(id, feature).shape[1]
-                    first, path = widths.setdefault(feature, (width, feature_path(self.path, feature, id)))
-                    if width != first:
-                        raise MediaError(
-                            feature_path(self.path, feature, id), f"is {width} wide, but {path} is {first}"
-                        )
+                    else:
+                        width, path = self.load(id, feature).shape[1], feature_path(self.path, feature, id)
+                        first, other = widths.setdefault(feature, (width, path))
+                        if width != first:
+                            raise MediaError(path, f"is {width} wide, but {other} is {first}")
+                    self._check_hash(id, feature)
                 except MediaError as error:
                     problems.append(f"{error.path} {error.problem}")
         if problems:
@@ -177,6 +180,12 @@ class FeatureFolder:
                 f"{self.path}: {len(problems)} feature files cannot be used: {'; '.join(problems[:5])}{more}. "
                 "`mediakit extract` makes what is missing."
             )
+
+    def _check_hash(self, id: str, feature: str) -> None:
+        path = feature_path(self.path, feature, id)
+        known = self._entry(id).get("features", {}).get(feature, {}).get("sha256")
+        if known is not None and known != sha256(path):
+            raise MediaError(path, "has changed since it was made")
 
     def _entry(self, id: str) -> dict[str, Any]:
         return {} if self.manifest is None else self.manifest["files"].get(id, {})

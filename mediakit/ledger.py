@@ -13,7 +13,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +79,7 @@ def settle(out: Path, description: dict[str, Any], overwrite: bool) -> str:
     if file.exists():
         _compare(out, json.loads(file.read_text("utf-8")), description)
         sweep(out)
-    elif foreign := [name for name in ENDINGS if (out / name).exists()]:
+    elif foreign := [name for name in (*ENDINGS, "manifest.json") if (out / name).exists()]:
         raise MediaError(
             out / foreign[0], "is there already, and not from `mediakit extract`", "Name another folder for the output."
         )
@@ -206,9 +206,9 @@ def write_manifest(
     _write_json(out / "manifest.json", manifest)
 
 
-def sweep(out: Path) -> None:
-    """Removes the temporary files of a run that was killed."""
-    for folder in (out, *(out / name for name in (*ENDINGS, _RECORDS))):
+def sweep(out: Path, names: Iterable[str] = (*ENDINGS, _RECORDS)) -> None:
+    """Removes the temporary files of a run that was killed, from a folder and some of those in it."""
+    for folder in (out, *(out / name for name in names)):
         for path in folder.glob(".*") if folder == out else folder.rglob(".*"):
             if _TEMPORARY.fullmatch(path.name):
                 path.unlink(missing_ok=True)

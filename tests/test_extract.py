@@ -354,3 +354,13 @@ def test_numbers_are_plain(undisturbed):
     array = np.load(undisturbed / "audio" / "0.npy")
     assert (array.dtype, array.flags.c_contiguous) == (np.float32, True)
     assert json.loads((undisturbed / "manifest.json").read_text())["schema"] == "mediakit.features/1"
+
+
+def test_random_weights_are_warned_of(tmp_path, capsys):
+    (tmp_path / "films").mkdir()
+    write_audio(tmp_path / "films" / "tone.wav", torch.zeros(1, 16_000), 16_000)
+    words = ["extract", str(tmp_path / "films"), "--features", "audio", "--workers", "1", "-q", "--out"]
+    assert main([*words, str(tmp_path / "one"), "--audio-model", "test_resnet"]) == 0
+    assert "warning: test_resnet has random weights; --audio-weights pretrained" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "two")]) == 0
+    assert "random" not in capsys.readouterr().err

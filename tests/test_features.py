@@ -1,5 +1,6 @@
 """Reading features: what is wrong with them is said once, up front."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_a_folder_with_a_manifest(folder):
         found.load("x_30_40", "audio")
     with pytest.raises(MediakitError, match=r"1 feature files.*x_30_40.npy is not there: the source has no sound"):
         found.check(features=["audio"])
+
+
+def test_a_file_that_has_changed_since_is_named(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    path = folder / "frames" / "x_30_40.npy"
+    manifest["files"]["x_30_40"]["features"]["frames"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    FeatureFolder(folder).check()
+    write(path, np.zeros((80, 6), np.float32))
+    with pytest.raises(MediakitError, match=r"1 feature files.*x_30_40\.npy has changed since it was made"):
+        FeatureFolder(folder).check()
 
 
 def test_all_that_is_wrong_is_named_in_one_error(folder):

@@ -112,3 +112,11 @@ def test_one_process_at_a_time(tmp_path):
         pass
     with claimed(tmp_path / "out"):
         pass
+
+
+def test_a_manifest_of_others_is_left_alone(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    for overwrite in (False, True):
+        with pytest.raises(MediakitError, match=r"manifest\.json: is there already, and not from `mediakit extract`"):
+            settle(tmp_path, DESCRIPTION, overwrite=overwrite)
+    assert (tmp_path / "manifest.json").read_text() == "{}"

@@ -112,7 +112,7 @@ class Actor:
         middle = torch.tensor([(side - 1) / 2, -(side - 1) / 2 * 0.94, 0.0])
         target = torch.tensor([(size[1] - 1) / 2, -(size[0] - 1) / 2, 0.0])
         scale, rotation, translation = portrait.pose
-        self.pose = motion.Similarity(scale * factor * float(iod), rotation, (translation - middle) * factor + target)
+        self.pose = motion.Similarity(scale * factor, rotation, (translation - middle) * factor + target)
         # The body is where it was in the photograph: the identity changes the face alone.
         self._body = self._place(self.shape, self.pose)
         self._triangles = portrait.triangles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from mediakit.errors import MediaError, MediakitError, require
 from mediakit.io import check_readable, sha256, write_bytes, write_text, write_video
 from mediakit.io.files import cannot_write
 from mediakit.jobs import JobError, run_jobs
-from mediakit.ledger import claimed, versions
+from mediakit.ledger import claimed, sweep, versions
 from mediakit.synthetic.clip import Clip, Generator
 
 SCHEMA = "mediakit.synthetic/1"
@@ -66,7 +67,7 @@ def generate_clips(
     ``videos/<id>.mp4`` is a clip, ``truth/<id>.json`` what is known about it, ``truth/<id>.safetensors`` what is known
     about each of its frames (talking heads). Tables beside them list all clips, and ``manifest.json`` says what made
     them. Equal arguments give equal bytes, whatever the number of workers. What an interrupted run has finished is
-    kept; asking for more clips adds to those that are there.
+    kept; asking for more clips adds to those that are there, asking for fewer leaves them.
 
     Args:
         kind: ``"events"``, ``"heads"`` or ``"scenes"``.
@@ -88,10 +89,11 @@ def generate_clips(
         raise ValueError(f"count must be at least 1, got {count}")
     generator = open_generator(kind, **options)
     out = Path(out)
-    made = {"kind": kind, "options": json.loads(json.dumps(options)), "versions": versions()}
+    made = {"kind": kind, "options": _arguments(type(generator), options), "versions": versions()}
     with claimed(out):
-        _check_same(out, made)
-        write_text(out / "manifest.json", _dumps({"schema": SCHEMA, **made, "clips": []}))
+        count = max(count, _check_same(out, made))
+        sweep(out, ("videos", "truth"))
+        write_text(out / "manifest.json", _dumps({"schema": SCHEMA, **made, "count": count, "clips": []}))
         ids = [generator.clip(index).id for index in range(count)]
         left = [(kind, dict(options), index, str(out)) for index in range(count) if not _finished(out, ids[index])]
         bar = require("tqdm", "Progress").tqdm(
@@ -105,7 +107,7 @@ def generate_clips(
         for name, text in generator.tables(generator.clip(index) for index in range(count)).items():
             write_text(out / name, text)
         clips = [{"id": id, "sha256": sha256(out / "videos" / f"{id}.mp4")} for id in ids]
-        write_text(out / "manifest.json", _dumps({"schema": SCHEMA, **made, "clips": clips}))
+        write_text(out / "manifest.json", _dumps({"schema": SCHEMA, **made, "count": count, "clips": clips}))
     return out / "videos"
 
 
@@ -155,18 +157,30 @@ def _finished(out: Path, id: str) -> bool:
         return False
 
 
-def _check_same(out: Path, made: dict[str, Any]) -> None:
+def _arguments(cls: type[Generator], options: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a generator, defaults too, as JSON keeps them."""
+    bound = inspect.signature(cls).bind(**options)
+    bound.apply_defaults()
+    return dict(json.loads(json.dumps(bound.arguments)))
+
+
+def _check_same(out: Path, made: dict[str, Any]) -> int:
+    """Makes sure that what is in a folder was made alike, and returns how many clips it is to hold by now."""
     path = out / "manifest.json"
     if not path.exists():
-        return
+        return 0
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        there = {name: found[name] for name in made}
+        there = {**found["options"], **found["versions"], "kind": found["kind"]}
+        count = int(found["count"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MediaError(path, "is not the manifest of generated clips", "Name another folder.") from error
-    if different := [name for name in made if made[name] != there[name]]:
-        what = "; ".join(f"{name} {there[name]} there, {made[name]} now" for name in different)
+    now = {**made["options"], **made["versions"], "kind": made["kind"]}
+    names = sorted(there.keys() | now.keys())
+    if different := [name for name in names if there.get(name) != now.get(name)]:
+        what = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in different)
         raise MediaError(out, f"holds clips made otherwise ({what})", "Name another folder.")
+    return count
 
 
 def _dumps(value: Any) -> str:

@@ -219,7 +219,7 @@ class TalkingHeads(Generator):
     ) -> None:
         super().__init__(seed, split)
         allowed = KINDS if split == "test" else tuple(kind for kind in KINDS if kind not in twins.PIXEL_KINDS)
-        self.kinds = tuple(allowed if kinds is None else kinds)
+        self.kinds = (kinds,) if isinstance(kinds, str) else tuple(allowed if kinds is None else kinds)
         for kind in self.kinds:
             if kind not in KINDS:
                 raise ValueError(f"there is no kind {kind!r}; take some of {', '.join(KINDS)}")

@@ -150,8 +150,8 @@ class Scenes(Generator):
         hue_from: What fixes the hue: ``"class"`` alone, or the ``"group"``, from which the class deviates by up to
             25 degrees.
         recordings: Sounds by class: files by class name, or a pattern whose parent folders are the classes, such as
-            ``"esc10/*/[1-4]-*.ogg"``. Shorter ones repeat. None draws the sounds; the classes are then
-            `mediakit.synthetic.sounds.SOUNDS`.
+            ``"esc10/*/[1-4]-*.ogg"``. Shorter ones repeat. They serve every split alike: give each split its
+            own. None draws the sounds; the classes are then `mediakit.synthetic.sounds.SOUNDS`.
 
     Raises:
         ValueError: An option is out of its range, or there is no such name.

@@ -103,11 +103,21 @@ def test_finished_clips_are_kept_and_more_are_added(made, tmp_path, monkeypatch)
 
 def test_other_settings_in_the_same_folder_are_refused(made):
     before = files(made)
-    with pytest.raises(MediaError, match=r"made otherwise.*'seed': 4.*'seed': 5"):
+    with pytest.raises(MediaError, match=r"made otherwise \(seed 4 there, 5 now\)"):
         generate_clips("heads", made, 4, **{**LOOK, "seed": 5})
     with pytest.raises(MediaError, match="made otherwise"):
         generate_clips("scenes", made, 4)
     assert files(made) == before
+
+
+def test_fewer_clips_leave_the_others_and_temporary_files_go(made, tmp_path):
+    folder = tmp_path / "heads"
+    shutil.copytree(made, folder)
+    (folder / "videos" / "fake" / ".0123456789abcdef.mp4").write_bytes(b"of a run that was killed")
+    generate_clips("heads", folder, 2, **LOOK)
+    assert files(folder) == files(made)
+    options = json.loads((folder / "manifest.json").read_text())["options"]
+    assert (options["seed"], options["split"], options["identities"]) == (4, "train", 12)  # defaults too
 
 
 def test_a_strange_manifest_is_refused(tmp_path):

@@ -123,7 +123,7 @@ def test_pixel_twins_change_the_face_alone(family, films, truths, kind):
         near = torch.nn.functional.max_pool2d(near[None].float(), 25, 1, 12)[0] > 0
         change = (films["real"][4 * number].int() - films[kind][4 * number].int()).abs().amax(0)
         assert change[~near].max() == 0
-        assert change[near].max() > 15
+        assert change[near].max() > 8
 
 
 def test_pixel_twins_are_for_the_test_split_only():
