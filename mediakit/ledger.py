@@ -84,7 +84,7 @@ def settle(out: Path, description: dict[str, Any], overwrite: bool) -> str:
             out / foreign[0], "is there already, and not from `mediakit extract`", "Name another folder for the output."
         )
     else:
-        _write_json(file, description)
+        write_json(file, description)
     entries = {name: {**entry, "encoder": identity(entry["encoder"])} for name, entry in description.items()}
     return hashlib.sha256(_dumps(entries).encode()).hexdigest()
 
@@ -118,7 +118,7 @@ def forget(out: Path, id: str) -> None:
 def made_path(out: Path, feature: str, id: str) -> Path:
     """`feature_path`, in a folder that is there."""
     path = feature_path(out, feature, id)
-    _make_folder(path.parent)
+    make_folder(path.parent)
     return path
 
 
@@ -139,7 +139,7 @@ def write_record(out: Path, id: str, record: dict[str, Any], settings: str) -> d
         path = feature_path(out, name, id)
         entry |= {"bytes": path.stat().st_size, "sha256": sha256(path)}
     record = {**record, "settings": settings, "versions": versions()}
-    _write_json(_record_path(out, id), record)
+    write_json(_record_path(out, id), record)
     return record
 
 
@@ -147,17 +147,16 @@ def finished(source: Path, path: str, out: Path, id: str, settings: str) -> dict
     """The record of a file if it is done: same settings, same content, features of the right size in their places."""
     try:
         record = json.loads(_record_path(out, id).read_text("utf-8"))
-        if (
+        fits = (
             record["settings"] == settings
             and record["path"] == path
             and record["bytes"] == source.stat().st_size
             and all(feature_path(out, n, id).stat().st_size == e["bytes"] for n, e in record["features"].items())
             and record["sha256"] == sha256(source)
-        ):
-            return record
-    except (OSError, ValueError, KeyError, MediaError):
-        pass
-    return None
+        )
+    except (OSError, ValueError, KeyError, MediaError):  # no record, a damaged one, or what it tells of is gone
+        return None
+    return record if fits else None
 
 
 def write_manifest(
@@ -203,7 +202,7 @@ def write_manifest(
         write_bytes(file, table.getvalue().encode("utf-8", "surrogateescape"))  # names may be of any bytes
     else:
         file.unlink(missing_ok=True)
-    _write_json(out / "manifest.json", manifest)
+    write_json(out / "manifest.json", manifest)
 
 
 def sweep(out: Path, names: Iterable[str] = (*ENDINGS, _RECORDS)) -> None:
@@ -231,12 +230,18 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, sort_keys=True, indent=1) + "\n"
 
 
-def _write_json(path: Path, value: Any) -> None:
-    _make_folder(path.parent)
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain values to a file, equal ones as equal bytes, and makes its folder if need be."""
+    make_folder(path.parent)
     write_text(path, _dumps(value))
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are not there yet.
+
+    Raises:
+        MediaError: It cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -76,3 +76,8 @@ def eye_rows() -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """Upper and lower lid of the right and of the left eye, from the outer corner to the inner one."""
     upper, lower = RIGHT_EYE_ROWS
     return RIGHT_EYE_ROWS, (tuple(MIRROR[i] for i in upper), tuple(MIRROR[i] for i in lower))
+
+
+def outline(upper: tuple[int, ...], lower: tuple[int, ...]) -> list[int]:
+    """The closed outline of an eye or a mouth, out of two rows that share both ends."""
+    return [*upper, *lower[-2:0:-1]]

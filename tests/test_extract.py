@@ -319,7 +319,8 @@ def test_help_is_instant():
         "from mediakit.cli import main\ntry:\n    main(['extract', '--help'])\nexcept SystemExit:\n    pass\n"
         "import sys\nassert not {'torch', 'numpy', 'pebble', 'tqdm'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 REFERENCE = "reference"
 """The name that the encoders' ``model`` argument takes."""
 
-
 REFERENCE_TAG = "synthetic"
 """What their weights are called: after the media that they were trained on."""
 

@@ -113,7 +113,7 @@ class Actor:
         target = torch.tensor([(size[1] - 1) / 2, -(size[0] - 1) / 2, 0.0])
         scale, rotation, translation = portrait.pose
         self.pose = motion.Similarity(scale * factor, rotation, (translation - middle) * factor + target)
-        # The body is where it was in the photograph: the identity changes the face alone.
+        # It stays where it rests, whatever the head does.
         self._body = self._place(self.shape, self.pose)
         self._triangles = portrait.triangles
         self._normals = vertex_normals(self.shape.astype(np.float32), portrait.triangles)

@@ -76,6 +76,16 @@ class Generator(ABC):
         """A random generator of this family's own; see `random_stream`."""
         return random_stream(self.kind, self.seed, self.split, *key)
 
+    def name(self, index: int) -> str:
+        """Kind, split, seed and number in one word.
+
+        Raises:
+            ValueError: The number is negative.
+        """
+        if index < 0:
+            raise ValueError(f"index must be 0 or more, got {index}")
+        return f"{self.kind}-{self.split}-{self.seed}-{index:05d}"
+
     @abstractmethod
     def clip(self, index: int) -> Clip:
         """The clip of a number, ``index >= 0``."""

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mediakit.errors import require
-from mediakit.mesh import LIP_ROWS, eye_rows
+from mediakit.mesh import LIP_ROWS, eye_rows, outline
 from mediakit.synthetic.portrait import ENLARGED, Portrait
+from mediakit.synthetic.rendering import polygon
 
 Floats = NDArray[Any]
 
@@ -35,10 +36,10 @@ def recolour(
     warm = (portrait.image[..., 0] - portrait.image[..., 2] - 0.04) / 0.08
     warm = np.clip(np.maximum(warm, 1 - down / 5), 0, 1) * np.clip((40 - down) / 15, 0, 1)
     warm = cv2.GaussianBlur(warm.astype(np.float32), (0, 0), 1.0 * ENLARGED)
-    eyes = sum(_inside(portrait, [*upper, *lower[-2:0:-1]], 1.5) for upper, lower in eye_rows())
+    eyes = sum(_inside(portrait, outline(upper, lower), 1.5) for upper, lower in eye_rows())
     (outer_upper, outer_lower), *_, (upper, lower) = LIP_ROWS
-    opening = _inside(portrait, [*upper, *lower[-2:0:-1]], 1.0)
-    lip = np.clip(_inside(portrait, [*outer_upper, *outer_lower[-2:0:-1]], 2.0) - opening, 0, 1)
+    opening = _inside(portrait, outline(upper, lower), 1.0)
+    lip = np.clip(_inside(portrait, outline(outer_upper, outer_lower), 2.0) - opening, 0, 1)
     bare = np.clip(1 - portrait.hair - portrait.suit, 0, 1) * (1 - eyes) * warm * (1 - 0.7 * opening)
     image = portrait.image * (1 + bare[..., None] * (np.array(skin, np.float32) - 1))
     image = image * (1 - lips * lip[..., None] * np.array([0.12, 0.36, 0.3], np.float32))
@@ -75,12 +76,10 @@ def room(wall: tuple[str, float, float, float, float], size: tuple[int, int]) ->
     return np.asarray(cv2.GaussianBlur(piece, (0, 0), height / 60 * (0.6 + x)).clip(0, 1))
 
 
-def _inside(portrait: Portrait, outline: list[int], blur: float) -> Floats:
+def _inside(portrait: Portrait, vertices: list[int], blur: float) -> Floats:
     """Mask of what lies within some vertices."""
     cv2 = require("cv2", "A talking head", "opencv-python")
-    mask = np.zeros(portrait.matte.shape, np.uint8)
-    cv2.fillPoly(mask, [np.rint(portrait.texture[outline] * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur))
+    return np.asarray(cv2.GaussianBlur(polygon(portrait.texture[vertices], portrait.matte.shape), (0, 0), blur))
 
 
 def _mix(one: Floats, other: Floats, share: Floats) -> NDArray[np.float32]:

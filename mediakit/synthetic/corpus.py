@@ -12,9 +12,8 @@ from typing import Any
 
 from mediakit.errors import MediaError, MediakitError, require
 from mediakit.io import check_readable, sha256, write_bytes, write_text, write_video
-from mediakit.io.files import cannot_write
 from mediakit.jobs import JobError, run_jobs
-from mediakit.ledger import claimed, sweep, versions
+from mediakit.ledger import claimed, make_folder, sweep, versions, write_json
 from mediakit.synthetic.clip import Clip, Generator
 
 SCHEMA = "mediakit.synthetic/1"
@@ -93,7 +92,7 @@ def generate_clips(
     with claimed(out):
         count = max(count, _check_same(out, made))
         sweep(out, ("videos", "truth"))
-        write_text(out / "manifest.json", _dumps({"schema": SCHEMA, **made, "count": count, "clips": []}))
+        write_json(out / "manifest.json", {"schema": SCHEMA, **made, "count": count, "clips": []})
         ids = [generator.clip(index).id for index in range(count)]
         left = [(kind, dict(options), index, str(out)) for index in range(count) if not _finished(out, ids[index])]
         bar = require("tqdm", "Progress").tqdm(
@@ -107,7 +106,7 @@ def generate_clips(
         for name, text in generator.tables(generator.clip(index) for index in range(count)).items():
             write_text(out / name, text)
         clips = [{"id": id, "sha256": sha256(out / "videos" / f"{id}.mp4")} for id in ids]
-        write_text(out / "manifest.json", _dumps({"schema": SCHEMA, **made, "count": count, "clips": clips}))
+        write_json(out / "manifest.json", {"schema": SCHEMA, **made, "count": count, "clips": clips})
     return out / "videos"
 
 
@@ -137,16 +136,13 @@ def _write(job: tuple[str, Mapping[str, Any], int, str]) -> None:
     clip, out = open_generator(kind, **options).clip(index), Path(folder)
     video, truth = out / "videos" / f"{clip.id}.mp4", out / "truth" / f"{clip.id}.json"
     for path in (video, truth):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path.parent, error) from error
+        make_folder(path.parent)
     write_clip(clip, video)
     if tensors := clip.tensors():
         save = require("safetensors.torch", "Truth over time").save
         write_bytes(truth.with_suffix(".safetensors"), save({name: t.contiguous() for name, t in tensors.items()}))
     # Last, so that what has a truth is complete.
-    write_text(truth, _dumps({"id": clip.id, "sha256": sha256(video), "truth": clip.truth()}))
+    write_json(truth, {"id": clip.id, "sha256": sha256(video), "truth": clip.truth()})
 
 
 def _finished(out: Path, id: str) -> bool:
@@ -181,7 +177,3 @@ def _check_same(out: Path, made: dict[str, Any]) -> int:
         what = "; ".join(f"{name} {there.get(name)} there, {now.get(name)} now" for name in different)
         raise MediaError(out, f"holds clips made otherwise ({what})", "Name another folder.")
     return count
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, indent=1) + "\n"

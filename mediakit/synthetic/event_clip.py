@@ -114,7 +114,7 @@ class EventClip(Clip):
     """
 
     def __init__(self, family: EventClips, index: int) -> None:
-        self.id = f"events-{family.split}-{family.seed}-{index:05d}"
+        self.id = family.name(index)
         self.fps, self._family, self._index = family.fps, family, index
         draw = self._stream("plan")
         self.occurrences = family.draw_occurrences(draw)

@@ -94,8 +94,6 @@ class EventClips(Generator):
         self.shake, self.contrast, self.size_low, self.size_high = shake, contrast, size_low, size_high
 
     def clip(self, index: int) -> EventClip:
-        if index < 0:
-            raise ValueError(f"index must be 0 or more, got {index}")
         return EventClip(self, index)
 
     def tables(self, clips: Iterable[Clip]) -> dict[str, str]:

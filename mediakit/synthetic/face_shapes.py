@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mediakit.mesh import LIP_ROWS, MIRROR, N_POINTS, eye_rows
+from mediakit.mesh import LIP_ROWS, MIRROR, N_POINTS, SEMANTIC_GROUPS, eye_rows
 
 Floats = NDArray[Any]
 
@@ -42,8 +42,8 @@ IDENTITY = (
 """What :func:`identity_basis` varies; 1 is a strong but possible deviation."""
 
 _JAW = np.radians(14.0)
-_RIGHT_BROW = (70, 63, 105, 66, 107)
-_LEFT_BROW = (300, 293, 334, 296, 336)
+_BROWS = SEMANTIC_GROUPS["brows"]
+_RIGHT_BROW, _LEFT_BROW = _BROWS[:5], _BROWS[5:]
 # Skin above the eye, from the lid outwards, with how much of the lid's way it goes.
 _LID_SKIN = (((247, 30, 29, 27, 28, 56, 190), 0.45), ((113, 225, 224, 223, 222, 221, 189), 0.12))
 
@@ -153,7 +153,7 @@ def identity_basis(shape: Floats) -> Floats:
     lids = sum(_bump(shape, [eye], 0.2)[:, None] * (shape - eye) * [0.6, 1, 0] for eye in eyes)
     apart = sum(_bump(shape, [eye], 0.3) * np.sign(eye[0]) for eye in eyes)
     lips = _bump(shape, [mouth], 0.2)
-    brows = _bump(shape, shape[list(_RIGHT_BROW + _LEFT_BROW)], 0.16) * smoothstep((y - eyes[0][1] - 0.06) / 0.1)
+    brows = _bump(shape, shape[list(_BROWS)], 0.16) * smoothstep((y - eyes[0][1] - 0.06) / 0.1)
     cheeks = sum(_bump(shape, [shape[i]], 0.3) * np.sign(shape[i, 0]) for i in (50, 280))
     rows = {
         "width": (0.09 * x * head, zero, zero),

@@ -57,16 +57,21 @@ class TalkingHead(Clip):
         other: Performance | None = None,
         donor: Identity | None = None,
         about: dict[str, Any] | None = None,
-        size: tuple[int, int] = (480, 480),
-        fps: int = 25,
-        rate: int = 16_000,
-        noise: float = 0.012,
-        brightness: float = 1.0,
+        size: tuple[int, int],
+        fps: int,
+        rate: int,
+        noise: float,
+        brightness: float,
     ) -> None:
         self.id, self.kind, self.identity, self.performance, self.fps = id, kind, identity, performance, fps
         self.manipulation, self.about = manipulation or {}, about or {}
         self._other, self._donor, self._key = other, donor, key
         self._size, self._rate, self._noise, self._brightness = size, rate, noise, brightness
+
+    @property
+    def label(self) -> str:
+        """``"real"`` or ``"fake"``."""
+        return "real" if self.kind == "real" else "fake"
 
     @property
     def actor(self) -> Actor:
@@ -149,7 +154,7 @@ class TalkingHead(Clip):
     def truth(self) -> dict[str, Any]:
         return {
             **self.about,
-            "label": "real" if self.kind == "real" else "fake",
+            "label": self.label,
             "kind": self.kind,
             "manipulation": self.manipulation,
             "identity": asdict(self.identity),
@@ -250,12 +255,10 @@ class TalkingHeads(Generator):
         return draw_performance(self.stream("performance", recording), self.seconds, self.look["fps"], smile)
 
     def clip(self, index: int) -> TalkingHead:
-        if index < 0:
-            raise ValueError(f"index must not be negative, got {index}")
         recording, kind = index // len(self.kinds), self.kinds[index % len(self.kinds)]
         person = recording % self.identities
         identity = self.identity(person)
-        name = f"{self.kind}-{self.split}-{self.seed}-{recording:05d}"
+        name = self.name(recording)
         draw = self.stream(recording, kind)
         how: dict[str, Any] = {}
         other = donor = None
@@ -279,7 +282,7 @@ class TalkingHeads(Generator):
             # The same person speaking another time, so that rest is the same face.
             other = self._performance(recording + 1, identity.smile)
         if kind == "face_blend":
-            how["donor"] = (person + 1 + int(draw.integers(0, max(1, self.identities - 1)))) % self.identities
+            how["donor"] = (person + 1 + int(draw.integers(0, self.identities - 1))) % self.identities
             # Swapped faces take on the light of the film they are put into.
             light = {name: getattr(identity, name) for name in ("light", "tint", "exposure", "mirrored")}
             donor = replace(self.identity(how["donor"]), **light)
@@ -303,6 +306,7 @@ class TalkingHeads(Generator):
         writer.writerow(["clip", "label", "kind", "person", "recording", "split"])
         for clip in clips:
             assert isinstance(clip, TalkingHead)
-            label = "real" if clip.kind == "real" else "fake"
-            writer.writerow([clip.id, label, clip.kind, *(clip.about[k] for k in ("person", "recording", "split"))])
+            writer.writerow(
+                [clip.id, clip.label, clip.kind, *(clip.about[k] for k in ("person", "recording", "split"))]
+            )
         return {"labels.csv": text.getvalue()}

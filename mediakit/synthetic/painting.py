@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mediakit.errors import require
-from mediakit.mesh import LIP_ROWS, eye_rows
+from mediakit.mesh import LIP_ROWS, eye_rows, outline
 from mediakit.synthetic.portrait import ENLARGED, Portrait
+from mediakit.synthetic.rendering import SUBPIXEL, fixed, polygon
 
 Floats = NDArray[Any]
 Box = tuple[slice, slice]
@@ -29,15 +30,15 @@ class Mouth:
         cv2 = require("cv2", "A talking head", "opencv-python")
         self._ring = [i for row in LIP_ROWS[0] for i in row]
         self._place = portrait.texture[self._ring].astype(np.float64)
-        outline = portrait.texture[_outline(*LIP_ROWS[-1])]
-        low, high = np.floor(outline.min(0)).astype(int), np.ceil(outline.max(0)).astype(int)
+        around = portrait.texture[outline(*LIP_ROWS[-1])]
+        low, high = np.floor(around.min(0)).astype(int), np.ceil(around.max(0)).astype(int)
         pad = 12 * ENLARGED
         self._corner = low - pad
         box = (slice(low[1] - pad, high[1] + pad), slice(low[0] - pad, high[0] + pad))
         image = portrait.image[box]
         self._dark, self._tongue = (np.array(colour, np.float32) * tint for colour in (_DARK, _TONGUE))
         teeth = np.zeros(image.shape[:2], np.float32)
-        cv2.fillPoly(teeth, [_fixed(outline - self._corner)], 1.0, cv2.LINE_8, 4)
+        cv2.fillPoly(teeth, [fixed(around - self._corner)], 1.0, cv2.LINE_8, SUBPIXEL)
         bright = image.min(-1) > 0.45  # lips and gaps in the polygon's rim are redder or darker
         share = cv2.GaussianBlur(cv2.erode(teeth, np.ones((3, 3))) * bright, (0, 0), 0.8)
         self._teeth = np.dstack([0.92 * image * tint * share[..., None], share]).astype(np.float32)
@@ -53,11 +54,11 @@ class Mouth:
             light: Brightness ``(H, W)``.
         """
         cv2 = require("cv2", "A talking head", "opencv-python")
-        outline = points[_outline(*LIP_ROWS[-1]), :2]
-        box, low = _box(outline, person.shape[:2])
+        around = points[outline(*LIP_ROWS[-1]), :2]
+        box, low = _box(around, person.shape[:2])
         if box is None:
             return
-        mask = _mask(outline - low, alpha[box].shape)
+        mask = polygon(around - low, alpha[box].shape)
         left, right, top, bottom = (points[i, :2] - low for i in (78, 308, 13, 14))
         half, gap = np.linalg.norm(right - left) / 2, np.linalg.norm(bottom - top)
         inside = np.empty((*mask.shape, 3), np.float32)
@@ -98,12 +99,12 @@ def paint_lashes(person: Floats, points: Floats, resting: Floats) -> None:
         closed = 1 - gap / open_gap
         if closed < 0.4:
             continue
-        outline = points[_outline(upper, lower), :2]
-        box, low = _box(outline, person.shape[:2])
+        around = points[outline(upper, lower), :2]
+        box, low = _box(around, person.shape[:2])
         if box is None:
             continue
-        mask = (255 * _mask(outline - low, person[box].shape[:2])).astype(np.uint8)
-        cv2.polylines(mask, [_fixed(points[list(lower), :2] - low)], False, 255, 2, cv2.LINE_AA, 4)
+        mask = (255 * polygon(around - low, person[box].shape[:2])).astype(np.uint8)
+        cv2.polylines(mask, [fixed(points[list(lower), :2] - low)], False, 255, 2, cv2.LINE_AA, SUBPIXEL)
         soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 0.9)[..., None]
         person[box] *= 1 - soft * 0.8 * min(1.0, (closed - 0.4) / 0.4) * (1 - np.array(_LASHES, np.float32))
 
@@ -114,26 +115,10 @@ def aperture(points: Floats) -> Floats:
     return np.array([np.linalg.norm(upper - lower, axis=1).mean() for upper, lower in rows])
 
 
-def _outline(upper: tuple[int, ...], lower: tuple[int, ...]) -> list[int]:
-    return [*upper, *lower[-2:0:-1]]
-
-
-def _fixed(points: Floats) -> NDArray[np.int32]:
-    """Pixels as OpenCV takes them with four fractional bits."""
-    return np.rint(points * 16).astype(np.int32)
-
-
-def _mask(outline: Floats, size: tuple[int, ...]) -> NDArray[np.float32]:
-    cv2 = require("cv2", "A talking head", "opencv-python")
-    mask = np.zeros(size, np.uint8)
-    cv2.fillPoly(mask, [_fixed(outline)], 255, cv2.LINE_AA, 4)
-    return mask.astype(np.float32) / 255
-
-
-def _box(outline: Floats, size: tuple[int, ...]) -> tuple[Box | None, Floats]:
+def _box(around: Floats, size: tuple[int, ...]) -> tuple[Box | None, Floats]:
     """Part of a picture around an outline, None where it lies outside, and its top left corner (x, y)."""
-    low = np.maximum(np.floor(outline.min(0)).astype(int) - 3, 0)
-    high = np.minimum(np.ceil(outline.max(0)).astype(int) + 4, size[::-1])
+    low = np.maximum(np.floor(around.min(0)).astype(int) - 3, 0)
+    high = np.minimum(np.ceil(around.max(0)).astype(int) + 4, size[::-1])
     if (high <= low).any():
         return None, low
     return (slice(low[1], high[1]), slice(low[0], high[0])), low

@@ -12,7 +12,21 @@ from mediakit.errors import require
 Floats = NDArray[np.float32]
 
 _SHADE_STEP = 4  # shading is smooth: it is worked out for every fourth pixel
-_SUBPIXEL = 4  # bits
+SUBPIXEL = 4
+"""Fractional bits of a corner's place."""
+
+
+def fixed(points: Floats) -> NDArray[np.int32]:
+    """Pixels as OpenCV takes them with ``SUBPIXEL`` fractional bits."""
+    return np.rint(points * (1 << SUBPIXEL)).astype(np.int32)
+
+
+def polygon(corners: Floats, size: tuple[int, ...]) -> Floats:
+    """Mask ``(H, W)`` in [0, 1] of what lies within some corners ``(N, 2)``, antialiased."""
+    cv2 = require("cv2", "Drawing a mesh", "opencv-python")
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [fixed(corners)], 255, cv2.LINE_AA, SUBPIXEL)
+    return mask.astype(np.float32) / 255
 
 
 def rasterize(points: Floats, triangles: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
@@ -30,9 +44,9 @@ def rasterize(points: Floats, triangles: NDArray[np.int32], size: tuple[int, int
     canvas = np.full(size, -1.0, np.float32)
     # Painter's algorithm: what is nearer goes over what is further away.
     order = np.argsort(-points[:, 2][triangles].mean(1), kind="stable")
-    corners = np.rint(points[:, :2] * (1 << _SUBPIXEL)).astype(np.int32)[triangles]
+    corners = fixed(points[:, :2])[triangles]
     for number in order.tolist():
-        cv2.fillConvexPoly(canvas, corners[number], float(number), cv2.LINE_8, _SUBPIXEL)
+        cv2.fillConvexPoly(canvas, corners[number], float(number), cv2.LINE_8, SUBPIXEL)
     return canvas.astype(np.int32)
 
 

@@ -199,11 +199,10 @@ class Scenes(Generator):
         Raises:
             ValueError: The index is negative, or the class is not one of the scene's group.
         """
-        if index < 0:
-            raise ValueError(f"index must be 0 or more, got {index}")
+        name = self.name(index)
         turn, place = divmod(index, len(self.classes))
         own = self.classes[self.stream("turn", turn).permutation(len(self.classes))[place]]
-        group = next(name for name, members in self.groups.items() if own in members)
+        group = next(group for group, members in self.groups.items() if own in members)
         label = own if label is None else label
         if label not in self.groups[group]:
             raise ValueError(f"clip {index} is of the group {group!r}: label must be one of {self.groups[group]}")
@@ -211,7 +210,7 @@ class Scenes(Generator):
         choice = voice.random()  # one draw, whatever the number of recordings
         files = None if self.recordings is None else self.recordings[label]
         return Scene(
-            id=f"scenes-{self.split}-{self.seed}-{index:05d}",
+            id=name,
             fps=self.fps,
             key=(self.kind, self.seed, self.split, index),
             size=self.size,
