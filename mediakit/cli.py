@@ -24,6 +24,9 @@ TRAINING = {
     "predict": "run a model over a data module's items",
 }
 
+RECIPES = ("parsing",)
+"""Tasks whose recipe comes with the package."""
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -64,6 +67,7 @@ def _train(words: list[str]) -> None:
 
     from pytorch_lightning.cli import LightningCLI, SaveConfigCallback  # isort: skip
 
+    words = _name_recipes(words)
     _check_checkpoint(words)
     sys.path.insert(0, os.getcwd())  # classes of one's own are found here, as with `python -m`
     # Two notes to programmers that a user at the command line can do nothing about.
@@ -82,6 +86,22 @@ def _train(words: list[str]) -> None:
     )
 
 
+def _name_recipes(words: list[str]) -> list[str]:
+    """Puts the file in the place of a task's name: ``--config parsing`` takes the recipe that comes with the package."""
+    from importlib.resources import files
+
+    found = list(words)
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option not in ("-c", "--config"):
+            continue
+        at, name = (number, value) if equals else (number + 1, "".join(words[number + 1 : number + 2]))
+        if name in RECIPES and not os.path.exists(name):
+            recipe = str(files("mediakit").joinpath(name).joinpath("recipe.yaml"))
+            found[at] = f"{option}={recipe}" if equals else recipe
+    return found
+
+
 def _check_checkpoint(words: list[str]) -> None:
     """Names a checkpoint that cannot be used before Lightning's traceback does, and says where none is given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -98,16 +118,19 @@ def _check_checkpoint(words: list[str]) -> None:
 
 def _analyze(options: argparse.Namespace) -> None:
     from mediakit.analyze import analyze_file
-    from mediakit.report import write_json, write_page
+    from mediakit.report import write_event_file, write_json, write_page
 
-    if options.output is None and options.json is None:
+    if options.output is None and options.json is None and not options.events:
         options.output = Path(options.video).name + ".html"
-    _check_outputs(options.video, options.json, options.output)
+    _check_events(options)
+    _check_outputs(options.video, options.json, options.output, *options.events)
     analysis = analyze_file(
         options.video,
         faces=not options.no_faces,
         face_model=options.face_model,
         max_faces=options.max_faces,
+        parsing=options.parsing,
+        encoder_weights=_encoder_weights(options),
         progress=not options.quiet,
     )
     for text in analysis.warnings:
@@ -118,6 +141,23 @@ def _analyze(options: argparse.Namespace) -> None:
     if options.output is not None:
         write_page(analysis, options.output)
         print(options.output)
+    for path in options.events:
+        write_event_file(analysis, path)
+        print(path)
+
+
+def _check_events(options: argparse.Namespace) -> None:
+    from mediakit.parsing.event_files import check_ending
+
+    if options.parsing is None and (options.events or _encoder_weights(options)):
+        raise MediakitError("analyze: --events and weights of encoders need a parsing model: --parsing CKPT")
+    for path in options.events:
+        check_ending(path)
+
+
+def _encoder_weights(options: argparse.Namespace) -> dict[str, str]:
+    given = {"audio": options.audio_weights, "frames": options.frame_weights, "clips": options.clip_weights}
+    return {name: weights for name, weights in given.items() if weights is not None}
 
 
 def _check_outputs(source: str, *targets: str | None) -> None:
@@ -159,6 +199,43 @@ def _generate(options: argparse.Namespace) -> None:
         print(generate_clips(**given, progress=not options.quiet))
     except ValueError as error:
         raise MediakitError(f"generate {options.kind}: {error}") from error
+
+
+def _check_labels(options: argparse.Namespace) -> None:
+    from mediakit.parsing.labels import check_labels
+
+    print(check_labels(options.folder, options.format, options.version, options.classes))
+
+
+def _pseudo_label(options: argparse.Namespace) -> int:
+    from mediakit.parsing.labelling import pseudo_label_folder
+    from mediakit.parsing.pseudo import read_by_class
+
+    left_out = ("run", "folder", "out", "labels", "quiet")
+    given = {k: v for k, v in vars(options).items() if k not in left_out and v is not None}
+    for name, value in given.items():
+        if name.startswith(("threshold_", "prompt_")) and isinstance(value, str) and value.endswith(".json"):
+            given[name] = read_by_class(value, float if name.startswith("threshold_") else str)
+    if isinstance(given.get("classes"), str):
+        given["classes"] = _class_file(given["classes"])
+    if only := given.pop("only", None):
+        given["modalities"] = (only,)
+    found = pseudo_label_folder(options.folder, options.labels, options.out, **given, progress=not options.quiet)
+    for finding in found.findings:
+        print(f"mediakit: warning: {finding.file}:{finding.line}: {finding.problem}: {finding.done}", file=sys.stderr)
+    if found.unlabelled:
+        listed = ", ".join(found.unlabelled[:5]) + (", ..." if len(found.unlabelled) > 5 else "")
+        told = f"{len(found.unlabelled)} files have no row in {options.labels} and got no pseudo-labels: {listed}"
+        print(f"mediakit: warning: {told}", file=sys.stderr)
+    for path, problem in found.failed:
+        print(f"mediakit: {Path(options.folder, path)}: {problem}", file=sys.stderr)
+    again = f", {found.relabelled} labelled anew from their similarities" if found.relabelled else ""
+    print(
+        f"{found.out}: pseudo-labels of {found.done} videos ({found.resumed} of them from earlier runs{again}), "
+        f"{len(found.failed)} failed, {len(found.unlabelled)} without a weak label; {found.missing} labelled videos "
+        "have no file"
+    )
+    return 1 if found.failed else 0
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -236,6 +313,29 @@ def _words(text: str) -> list[str]:
 _words.__name__ = "list of names"
 
 
+def _threshold(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        if not text.endswith(".json"):
+            raise
+        return text
+
+
+_threshold.__name__ = "number or .json file"
+
+
+def _class_list(text: str) -> list[str] | str:
+    return text if os.path.isfile(text) else _words(text)
+
+
+def _class_file(path: str) -> list[str]:
+    """Names of classes, one a line."""
+    from mediakit.parsing.delimited import read_text
+
+    return [line.strip() for line in read_text(Path(path)).splitlines() if line.strip()]
+
+
 def _picture_size(text: str) -> tuple[int, int]:
     width, height = text.lower().split("x")
     return int(height), int(width)
@@ -259,11 +359,41 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="PAGE", help="page to write (default: VIDEO's name and .html, in this folder)"
     )
     analyze.add_argument("--json", metavar="FILE", help="also write the findings as JSON (alone: no page)")
+    analyze.add_argument(
+        "--parsing", metavar="CKPT", help="find events with this parsing model, a checkpoint of `mediakit fit`"
+    )
+    analyze.add_argument(
+        "--events",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="also write its events, as the ending says: .json, .csv or .vtt; may be repeated (alone: no page)",
+    )
+    for kind in ("audio", "frame", "clip"):
+        analyze.add_argument(
+            f"--{kind}-weights", metavar="FILE", help=f"weight file of the {kind} encoder that CKPT was trained with"
+        )
     analyze.add_argument("--no-faces", action="store_true", help="do not look for faces")
     analyze.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
     analyze.add_argument("--max-faces", type=_positive, default=4, metavar="N", help="most faces a frame (default: 4)")
     analyze.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     analyze.set_defaults(run=_analyze)
+
+    check = commands.add_parser("check-labels", help="say what is wrong in labels of events, and what they hold")
+    check.add_argument("folder", metavar="FOLDER", help="annotation files of LLP, AVE or UnAV-100, or plain tables")
+    check.add_argument(
+        "--format", choices=("llp", "folder", "ave", "unav"), help="kind of files (default: what their names say)"
+    )
+    check.add_argument(
+        "--version", choices=("2020", "2024"), default="2020", help="of LLP's audio events (default: 2020)"
+    )
+    check.add_argument(
+        "--classes",
+        type=_words,
+        metavar="LIST",
+        help="names of the classes of plain tables, or the key of a list (default: events, those of generated clips)",
+    )
+    check.set_defaults(run=_check_labels)
 
     demo = commands.add_parser("demo", help="make films whose truth is known, and pages about them; needs no network")
     demo.add_argument("--out", metavar="DIR", default="mediakit-demo", help="folder to write (default: mediakit-demo)")
@@ -329,6 +459,52 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: cores)")
         made.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
         made.set_defaults(run=_generate)
+
+    pseudo = commands.add_parser("pseudo-label", help="label the seconds of videos by CLIP and CLAP (extra: pseudo)")
+    pseudo.add_argument("folder", metavar="VIDEOS", help="folder of videos, also in its sub-folders")
+    pseudo.add_argument(
+        "--labels", metavar="LABELS", required=True, help="which classes a video has: a table, or a folder of labels"
+    )
+    pseudo.add_argument("--out", metavar="DIR", required=True, help="folder to write audio/ID.npy and visual/ID.npy to")
+    pseudo.add_argument(
+        "--classes",
+        metavar="LIST",
+        type=_class_list,
+        help="llp, ave, unav, events, a file with a name in each line, or names (default: what comes with the labels)",
+    )
+    pseudo.add_argument("--clip-model", metavar="NAME", help="of open_clip, or a folder (default: ViT-L-14-quickgelu)")
+    pseudo.add_argument("--clip-weights", metavar="WEIGHTS", help="a tag of open_clip, or a file (default: openai)")
+    pseudo.add_argument(
+        "--clap-model", metavar="NAME", help="on the hub, or a folder (default: laion/clap-htsat-fused)"
+    )
+    pseudo.add_argument("--only", choices=("audio", "visual"), help="for which the other's network is not needed")
+    for modality, usual in (("audio", 2), ("visual", 15)):
+        pseudo.add_argument(
+            f"--threshold-{modality}",
+            metavar="X",
+            type=_threshold,
+            help="similarity from which a class counts, or a .json file with one by class (default: those of VALOR for "
+            f"the classes of LLP, {usual} for others)",
+        )
+    for modality, sentence in (("audio", "This is a sound of {label}"), ("visual", "A photo of {label}.")):
+        pseudo.add_argument(
+            f"--prompt-{modality}",
+            metavar="TEXT",
+            help="sentence that stands for a class, or a .json file with one by class (default: those of VALOR for the "
+            f"classes of LLP, '{sentence}' for others)",
+        )
+    pseudo.add_argument(
+        "--similarities", action="store_true", help="keep them, so that thresholds can be changed at no cost"
+    )
+    pseudo.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    pseudo.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes, each with both networks (default: 1)"
+    )
+    pseudo.add_argument("--timeout", type=_amount, metavar="SECONDS", help="give up on a file after this time")
+    pseudo.add_argument("--overwrite", action="store_true", help="replace all pseudo-labels that are in DIR")
+    pseudo.add_argument("--use-damaged", action="store_true", help="take what is intact of damaged files")
+    pseudo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    pseudo.set_defaults(run=_pseudo_label)
 
     for name, text in TRAINING.items():  # listed here for --help; main() hands them to LightningCLI
         commands.add_parser(name, help=text, add_help=False)

@@ -72,7 +72,7 @@ class ClassAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, query: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """``(..., K, d)`` twice -> what the classes learn from ``other``, ``(..., K, d)``, and the map ``(..., K, K)``."""
+        """``(..., K, d)`` twice -> what the classes learn from ``other``, same shape, and the map ``(..., K, K)``."""
         dim = query.shape[-1]
         w, b = self.project.weight, self.project.bias
         q, k, v = (
@@ -191,23 +191,30 @@ class FGSE(nn.Module):
         if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
         with torch.autocast(device, enabled=False):
-            folded = [_fold(layer, x.dtype) for layer in self.layers]
+            folded = [_fold(layer, x.dtype) for layer in self.layers if isinstance(layer, FGSELayer)]
         videos = max(1, self.chunk * x.shape[-1] // x[:, 0].numel()) if device == "cpu" else x.shape[1]
         parts = [self._fused(part, folded) for part in x.split(videos, dim=1)]
         outputs, same, across = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         return outputs, Maps(same[0], across[0], same[1], across[1])
 
     def _fused(self, x: Tensor, folded: list[Folded]) -> tuple[Tensor, Tensor, Tensor]:
-        for number, weights in enumerate(folded, 1):
-            x, same, across = fused_layer(x, weights, maps=number == len(folded))
+        for weights in folded[:-1]:
+            x, _, _ = fused_layer(x, weights, maps=False)
+        x, same, across = fused_layer(x, folded[-1], maps=True)
+        assert same is not None
+        assert across is not None
         return x, same, across
 
 
 def _fold(layer: FGSELayer, dtype: torch.dtype) -> Folded:
     """Weights of a layer as the fused road takes them; autograd undoes the folding."""
     intra, cross = layer.intra, layer.cross
-    assert intra is not None and cross is not None and layer.cross_shared is not None
-    assert layer.intra_local is not None and layer.intra_global is not None
+    # The fused road is for whole layers.
+    assert intra is not None
+    assert cross is not None
+    assert layer.cross_shared is not None
+    assert layer.intra_local is not None
+    assert layer.intra_global is not None
     keep = 1 - layer.dropout if layer.training else 1.0
     dim, shared = layer.intra_out.in_features, layer.cross_shared.weight
     scale = torch.ones(3 * dim, device=shared.device, dtype=shared.dtype)

@@ -36,7 +36,7 @@ class ParsingOutput(NamedTuple):
         cooccurrence: Maps of the last FGSE layer, each ``(B, T, K, K)``; None where the network has none.
         holistic: Features of each modality before decoupling, ``(B, T, D)``; for the reconstruction loss.
         reconstructed: What the decoupled features say they were; None where it was not asked for.
-        decoupled: Features of each class and, last, of the background, ``(B, T, K + 1, d)``; for the orthogonality loss.
+        decoupled: Features of each class and, last, the background, ``(B, T, K + 1, d)``; for the orthogonality loss.
     """
 
     frame_logits: Tensor
@@ -92,6 +92,20 @@ class ClassLinear(nn.Module):
         return out.transpose(0, 1).reshape(*x.shape[:-1], -1)
 
 
+class Decoupled(NamedTuple):
+    """What CAFD makes of one modality.
+
+    Attributes:
+        events: Features of each class with the background fused in, ``(B, T, K, d)``.
+        decoupled: Those before the fusion and, last, the background, ``(B, T, K + 1, d)``.
+        restored: The holistic features again, ``(B, T, D)``; None where they are not wanted.
+    """
+
+    events: Tensor
+    decoupled: Tensor
+    restored: Tensor | None
+
+
 class CAFD(nn.Module):
     """Class-aware feature decoupling of one modality, with dynamic background fusion and reconstruction.
 
@@ -121,19 +135,20 @@ class CAFD(nn.Module):
         )
         self.fuse = nn.Linear(2 * dim, dim) if background else None
 
-    def forward(self, holistic: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, T, D)`` -> event features ``(B, T, K, d)`` and, before the fusion, decoupled ones ``(B, T, K + 1, d)``."""
+    def forward(self, holistic: Tensor, reconstruct: bool = True) -> Decoupled:
+        """Holistic features ``(B, T, D)`` -> features of the classes."""
         decoupled = F.relu(self.decouple(F.relu(holistic)))
         if self.refine is not None:
             decoupled = F.relu(self.refine(self.dropout(decoupled)))
+        restored = self.reconstruct(decoupled.flatten(-2)) if reconstruct else None
         events, background = decoupled[..., :-1, :], decoupled[..., -1:, :]
         if self.fuse is None or self.share is None:
-            return events, decoupled
+            return Decoupled(events, decoupled, restored)
         alpha = torch.sigmoid(self.share(holistic)).unsqueeze(-1)
         # W [a e ; (1 - a) b] = a W1 e + (1 - a) W2 b: the background is mapped once instead of K times.
         first, second = self.fuse.weight.chunk(2, dim=1)
         fused = alpha * F.linear(events, first) + (1 - alpha) * F.linear(background, second) + self.fuse.bias
-        return F.relu(fused), decoupled
+        return Decoupled(F.relu(fused), decoupled, restored)
 
 
 class SharedFeatures(nn.Module):
@@ -223,12 +238,9 @@ class ParsingModel(nn.Module):
         seen = self.visual(torch.cat([self.frames(frames), self.clips(clips)], dim=-1))
         holistic, decoupled, reconstructed = (heard, seen), None, None
         if self.decoupling is not None:
-            pairs = [cafd(x) for cafd, x in zip(self.decoupling, holistic, strict=True)]
-            features = [fused for fused, _ in pairs]
-            decoupled = (pairs[0][1], pairs[1][1])
-            if reconstruct:
-                a, v = (m.reconstruct(x.flatten(-2)) for m, x in zip(self.decoupling, decoupled, strict=True))
-                reconstructed = (a, v)
+            a, v = (cafd(x, reconstruct) for cafd, x in zip(self.decoupling, holistic, strict=True))
+            features, decoupled = [a.events, v.events], (a.decoupled, v.decoupled)
+            reconstructed = (a.restored, v.restored) if reconstruct else None
         else:
             assert self.shared is not None
             features = [shared(x) for shared, x in zip(self.shared, holistic, strict=True)]

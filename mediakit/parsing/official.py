@@ -105,9 +105,9 @@ def _views(model: ParsingModel) -> dict[str, Tensor]:
         put(f"a_unmix.{c}.1.", "decoupling.0.decouple.", c)
         put(f"v_unmix.{c}.1.", "decoupling.1.decouple.", c)
         put(f"v_unmix.{c}.4.", "decoupling.1.refine.", c)
-    for side, letter, numbers in ((0, "a_recon.", (0, 2)), (1, "v_recon.model.", (1, 3))):
-        for theirs, ours in zip(numbers, (0, 2), strict=True):
-            put(f"{letter}{theirs}.", f"decoupling.{side}.reconstruct.{ours}.")
+    for side, recon, numbers in ((0, "a_recon.", (0, 2)), (1, "v_recon.model.", (1, 3))):
+        for index, number in enumerate(numbers):
+            put(f"{recon}{number}.", f"decoupling.{side}.reconstruct.{2 * index}.")
     for side, letter in enumerate("av"):
         for number in (1, 4):
             put(f"alpha_{letter}.model.{number}.", f"decoupling.{side}.share.{number}.")
