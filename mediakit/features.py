@@ -27,7 +27,7 @@ Card = Mapping[str, Any]
 
 
 def feature_path(folder: StrPath, feature: str, id: str) -> Path:
-    """Where the feature of a file lies."""
+    """Where ``mediakit extract`` puts the feature of a file."""
     return Path(folder, feature, id + ENDINGS[feature])
 
 
@@ -71,6 +71,7 @@ class FeatureFolder:
 
     Args:
         path: The folder.
+        folders: Other names of its sub-folders, by feature: ``{"audio": "vggish"}``.
 
     Attributes:
         path: The folder.
@@ -83,8 +84,9 @@ class FeatureFolder:
         MediaError: There is no such folder, it holds no features, or its manifest is damaged.
     """
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(self, path: StrPath, folders: Mapping[str, str] | None = None) -> None:
         self.path = Path(path)
+        self._folders = {name: name for name in ENDINGS} | dict(folders or {})
         if not self.path.is_dir():
             problem = "is not a folder" if self.path.exists() else "does not exist"
             raise MediaError(path, problem, "Make features with `mediakit extract FOLDER --out DIR`.")
@@ -95,41 +97,53 @@ class FeatureFolder:
             self.ids = tuple(sorted(self.manifest["files"]))
             self.encoders = {name: entry["encoder"] for name, entry in self.manifest["features"].items()}
         else:
-            found = {name: self._listed(name) for name in ENDINGS if (self.path / name).is_dir()}
+            found = {name: self._listed(name) for name in ENDINGS if (self.path / self._folders[name]).is_dir()}
             self.ids = tuple(sorted(set().union(*found.values())))
             self.encoders = {name: None for name, ids in found.items() if ids}
             if not self.ids:
                 raise MediaError(
                     path,
-                    f"holds no features: no folder {', '.join(ENDINGS)} with files in it",
+                    f"holds no features: no folder {', '.join(self._folders.values())} with files in it",
                     "Make some with `mediakit extract`, or put ID.npy files there.",
                 )
         self.features = tuple(self.encoders)
 
     def _listed(self, feature: str) -> set[str]:
-        folder, ending = self.path / feature, ENDINGS[feature]
+        folder, ending = self.path / self._folders[feature], ENDINGS[feature]
         files = (file.relative_to(folder).as_posix() for file in folder.rglob(f"*{ending}"))
         return {file.removesuffix(ending) for file in files if not file.rpartition("/")[2].startswith(".")}
 
-    def load(self, id: str, feature: str) -> torch.Tensor:
+    def file(self, id: str, feature: str) -> Path:
+        """Where the feature of a file lies."""
+        return self.path / self._folders[feature] / (id + ENDINGS[feature])
+
+    def load(self, id: str, feature: str, *, unchanged: bool = False) -> torch.Tensor:
         """Reads one feature of one file.
+
+        Args:
+            id: The file.
+            feature: Name of the feature.
+            unchanged: Whether it must still have the SHA-256 that the manifest says.
 
         Returns:
             ``(T, dim)`` float32.
 
         Raises:
-            MediaError: The file is missing or damaged, holds another shape than the manifest says or is not finite.
+            MediaError: The file is missing, damaged or changed, holds another shape than the manifest says or is not
+                finite.
             ValueError: The feature is not one of those that are arrays.
         """
         if feature not in ("audio", "frames", "clips"):
             raise ValueError(f"feature must be audio, frames or clips (for faces see tracks), got {feature!r}")
-        path = feature_path(self.path, feature, id)
-        if problem := self._absence(id, feature):
+        path = self.file(id, feature)
+        if problem := self.absence(id, feature):
             raise MediaError(path, problem, "Take another file or feature.")
-        array = _read_array(path)
+        array = read_array(path)
         expected = self._shape(id, feature)
         if expected is not None and array.shape != expected:
             raise MediaError(path, f"holds {array.shape} where the manifest says {expected}", "Extract it again.")
+        if unchanged:
+            self._check_hash(id, feature)
         return torch.from_numpy(array)
 
     def tracks(self, id: str) -> FaceTracks:
@@ -138,8 +152,8 @@ class FeatureFolder:
         Raises:
             MediaError: The file is missing or damaged, or the film has no pictures.
         """
-        path = feature_path(self.path, "faces", id)
-        if problem := self._absence(id, "faces"):
+        path = self.file(id, "faces")
+        if problem := self.absence(id, "faces"):
             raise MediaError(path, problem, "Take another file.")
         return FaceTracks.load(path)
 
@@ -161,17 +175,17 @@ class FeatureFolder:
         widths: dict[str, tuple[int, Path]] = {}
         for id in self.ids if ids is None else ids:
             for feature in self.features if features is None else features:
-                if features is None and self._absence(id, feature):
+                if features is None and self.absence(id, feature):
                     continue
                 try:
                     if feature == "faces":
                         self.tracks(id)
+                        self._check_hash(id, feature)
                     else:
-                        width, path = self.load(id, feature).shape[1], feature_path(self.path, feature, id)
+                        width, path = self.load(id, feature, unchanged=True).shape[1], self.file(id, feature)
                         first, other = widths.setdefault(feature, (width, path))
                         if width != first:
                             raise MediaError(path, f"is {width} wide, but {other} is {first}")
-                    self._check_hash(id, feature)
                 except MediaError as error:
                     problems.append(f"{error.path} {error.problem}")
         if problems:
@@ -182,7 +196,7 @@ class FeatureFolder:
             )
 
     def _check_hash(self, id: str, feature: str) -> None:
-        path = feature_path(self.path, feature, id)
+        path = self.file(id, feature)
         known = self._entry(id).get("features", {}).get(feature, {}).get("sha256")
         if known is not None and known != sha256(path):
             raise MediaError(path, "has changed since it was made")
@@ -190,8 +204,8 @@ class FeatureFolder:
     def _entry(self, id: str) -> dict[str, Any]:
         return {} if self.manifest is None else self.manifest["files"].get(id, {})
 
-    def _absence(self, id: str, feature: str) -> str | None:
-        """Why, says the manifest, a file has no such feature."""
+    def absence(self, id: str, feature: str) -> str | None:
+        """Why, says the manifest, a file has no such feature; None if it says nothing."""
         reason = self._entry(id).get("absent", {}).get(feature)
         return reason and f"is not there: the source {reason}"
 
@@ -212,7 +226,12 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_array(path: Path) -> np.ndarray:
+def read_array(path: Path) -> np.ndarray:
+    """Reads a matrix of numbers, ``(T, dim)`` float32.
+
+    Raises:
+        MediaError: The file is missing or damaged, holds something else, or values that are not finite.
+    """
     try:
         array = np.load(check_readable(path), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

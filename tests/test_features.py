@@ -63,6 +63,16 @@ def test_a_bare_folder(bare):
     found.check()
 
 
+def test_folders_of_other_names(bare):
+    (bare / "audio").rename(bare / "vggish")
+    found = FeatureFolder(bare, {"audio": "vggish"})
+    assert set(found.encoders) == {"audio", "frames"}
+    assert found.file("x_30_40", "audio") == bare / "vggish" / "x_30_40.npy"
+    assert found.load("x_30_40", "audio").shape == (10, 4)
+    found.check()
+    assert "audio" not in FeatureFolder(bare).encoders
+
+
 def test_a_folder_with_a_manifest(folder):
     found = FeatureFolder(folder)
     assert found.ids == ("-0a_b_10_20", "sub/z_0_10", "x_30_40")
