@@ -191,7 +191,7 @@ def create_video_backbone(
     if weights is not None and not file:
         with _fetching(owner, f"{name}.{tag}"):
             if not (Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(known[tag].url)).is_file():
-                _reach(known[tag].url)
+                reach(known[tag].url)
             network.load_state_dict(known[tag].get_state_dict(progress=False, check_hash=True))
     dim = network.fc.in_features
     network.fc = nn.Identity()
@@ -302,13 +302,13 @@ def _cached_or_reachable(published: dict[str, Any]) -> dict[str, Any]:
             cached = hub.try_to_load_from_cache(repository, name, revision=revision or None)
             if isinstance(cached, str):
                 return {"file": cached}
-        _reach(hub.hf_hub_url(repository, names[0], revision=revision or None))
+        reach(hub.hf_hub_url(repository, names[0], revision=revision or None))
     elif published.get("url"):
-        _reach(published["url"])
+        reach(published["url"])
     return {}
 
 
-def _reach(url: str, seconds: float = 10.0) -> None:
+def reach(url: str, seconds: float = 10.0) -> None:
     """Raises an OSError unless the host of a URL answers, whatever it answers."""
     try:
         # An answer of any status will do: the client that fetches knows how to authenticate.

@@ -142,7 +142,7 @@ def no_network(monkeypatch):
     def refuse(url, seconds=10.0):
         raise urllib.error.URLError(OSError("no network here"))
 
-    monkeypatch.setattr(backbones, "_reach", refuse)
+    monkeypatch.setattr(backbones, "reach", refuse)
 
 
 @pytest.mark.parametrize("weights", ["pretrained", "r160_in1k", "test_resnet.r160_in1k"])
@@ -193,7 +193,7 @@ def test_any_failure_of_the_downloader_is_one_error(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     timm = backbones.import_timm()
-    monkeypatch.setattr(backbones, "_reach", lambda url: None)
+    monkeypatch.setattr(backbones, "reach", lambda url: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(timm, "create_model", fail)
     with pytest.raises(WeightsError, match=r"weights test_resnet.r160_in1k cannot be fetched \(disk full\)"):
@@ -222,7 +222,7 @@ def host(monkeypatch):
 
 def test_a_host_that_answers_is_reached(host):
     url, asked = host
-    backbones._reach(url)
+    backbones.reach(url)
     assert asked == ["/weights"]
 
 
@@ -231,8 +231,8 @@ def test_a_host_that_is_away_or_mute_fails_in_time(host):
         mute.bind(("127.0.0.1", 0))
         started = time.monotonic()
         with pytest.raises(OSError, match="refused"):
-            backbones._reach(f"http://127.0.0.1:{mute.getsockname()[1]}/weights")
+            backbones.reach(f"http://127.0.0.1:{mute.getsockname()[1]}/weights")
         mute.listen()
         with pytest.raises(OSError, match="timed out"):
-            backbones._reach(f"http://127.0.0.1:{mute.getsockname()[1]}/weights", seconds=0.2)
+            backbones.reach(f"http://127.0.0.1:{mute.getsockname()[1]}/weights", seconds=0.2)
         assert time.monotonic() - started < 5.0
