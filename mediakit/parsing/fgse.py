@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mediakit.parsing.fgse_fused import Folded, fused_layer
+from mediakit.parsing.fgse_fused import Folded, fused_stack
 
 
 class Maps(NamedTuple):
@@ -159,8 +159,8 @@ class FGSE(nn.Module):
         same_start: Whether the layers begin with equal weights, as the authors' deep copies do.
     """
 
-    chunk = 4096
-    """Rows ``(2, B, T, K)`` that go through the CPU at once: what they need stays in its cache."""
+    chunk = 2048
+    """Rows ``(2, B, T, K)`` of float32 that go through the CPU at once: what they need stays near its caches."""
 
     def __init__(
         self,
@@ -192,18 +192,8 @@ class FGSE(nn.Module):
             x = x.to(torch.get_autocast_dtype(device))
         with torch.autocast(device, enabled=False):
             folded = [_fold(layer, x.dtype) for layer in self.layers if isinstance(layer, FGSELayer)]
-        videos = max(1, self.chunk * x.shape[-1] // x[:, 0].numel()) if device == "cpu" else x.shape[1]
-        parts = [self._fused(part, folded) for part in x.split(videos, dim=1)]
-        outputs, same, across = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        outputs, same, across = fused_stack(x, folded, self.chunk * 4 // x.element_size())
         return outputs, Maps(same[0], across[0], same[1], across[1])
-
-    def _fused(self, x: Tensor, folded: list[Folded]) -> tuple[Tensor, Tensor, Tensor]:
-        for weights in folded[:-1]:
-            x, _, _ = fused_layer(x, weights, maps=False)
-        x, same, across = fused_layer(x, folded[-1], maps=True)
-        assert same is not None
-        assert across is not None
-        return x, same, across
 
 
 def _fold(layer: FGSELayer, dtype: torch.dtype) -> Folded:

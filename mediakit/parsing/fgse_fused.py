@@ -11,6 +11,11 @@ On a CPU a training step is bound by memory traffic and by what autograd keeps. 
 
 from __future__ import annotations
 
+import functools
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -18,10 +23,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _EPS = 1e-8  # of F.cosine_similarity
+_SETTINGS = 3  # fields of `Folded` that are no tensors
 
 
 class Folded(NamedTuple):
-    """Weights of a layer as `fused_layer` takes them; each is ``(out, in)`` and multiplies from the left.
+    """Weights of a layer as `.fused_stack` takes them; each is ``(out, in)`` and multiplies from the left.
 
     Attributes:
         heads: Number of attention heads.
@@ -72,48 +78,112 @@ class Folded(NamedTuple):
     contract_bias: Tensor
 
 
-def fused_layer(x: Tensor, weights: Folded, maps: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One layer of FGSE.
+def fused_stack(x: Tensor, layers: Sequence[Folded], chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Layers of FGSE, one after the other.
 
     Args:
         x: ``(2, B, T, K, d)``, audio and visual.
-        weights: Of the layer, in the dtype of ``x``.
-        maps: Whether the maps are wanted.
+        layers: Weights of each layer, in the dtype of ``x``; one at least.
+        chunk: On a CPU, how many rows ``(2, B, T, K)`` go through all layers at once, rounded down to whole videos.
 
     Returns:
-        The enhanced classes, of the same shape; maps ``(2, B, T, K, K)`` within each modality and from each to the
-        other, None if not wanted.
+        The enhanced classes, of the same shape; the last layer's maps ``(2, B, T, K, K)`` within each modality and from
+        each to the other.
     """
-    return _FusedLayer.apply(x, maps, *weights)
+    settings = tuple((layer.heads, layer.norm_eps, layer.keep) for layer in layers)
+    return _FusedStack.apply(x, chunk, settings, *(tensor for layer in layers for tensor in layer[_SETTINGS:]))
 
 
-class _FusedLayer(torch.autograd.Function):
+class _FusedStack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, maps: bool, *weights: Any) -> Any:
-        w = Folded(*weights)
-        with torch.autocast(x.device.type, enabled=False):
-            results, saved = _forward(x, w, maps)
+    def forward(
+        ctx: Any, x: Tensor, chunk: int, settings: tuple[tuple[int, float, float], ...], *weights: Tensor
+    ) -> Any:
+        layers = _layers(settings, weights)
+        videos = max(1, chunk * x.shape[-1] // max(1, x[:, :1].numel())) if x.device.type == "cpu" else x.shape[1]
+        parts = x.split(videos, dim=1)
+        drops = any(layer.keep < 1 for layer in layers)
+        # A seed of its own makes each part's dropout the same in whichever order the threads come to them.
+        seeds = torch.randint(2**62, (len(parts),)).tolist() if drops else [0] * len(parts)
+
+        def run(part: Tensor, seed: int) -> tuple[Tensor, Tensor | None, Tensor | None, list[_Saved]]:
+            generator = torch.Generator(device=x.device).manual_seed(seed) if drops else None
+            kept: list[_Saved] = []
+            part = part.contiguous()
+            for number, layer in enumerate(layers, 1):
+                part, same, across, saved = _forward(part, layer, generator, maps=number == len(layers))
+                kept.append(saved)
+            return part, same, across, kept
+
+        found = _each(x.device.type, run, parts, seeds)
         if any(ctx.needs_input_grad):
-            ctx.constants = weights[:3]
-            ctx.save_for_backward(x, *weights[3:], *saved)
-        return results
+            ctx.settings, ctx.videos = settings, videos
+            ctx.save_for_backward(*weights)
+            # Not through save_for_backward, which would hold all of it until the end of the backward pass.
+            ctx.kept = [kept for *_, kept in found]
+        return tuple(torch.cat([part[number] for part in found], dim=1) for number in range(3))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_same: Tensor | None, grad_across: Tensor | None) -> Any:
-        x, *tensors = ctx.saved_tensors
-        count = len(Folded._fields) - 3
-        w, saved = Folded(*ctx.constants, *tensors[:count]), tensors[count:]
-        with torch.autocast(x.device.type, enabled=False):
-            gradients = _backward(grad.contiguous(), grad_same, grad_across, x, w, _Saved(*saved))
-        grad_x, *rest = gradients
-        return grad_x, None, None, None, None, *rest
+    def backward(ctx: Any, grad: Tensor, grad_same: Tensor, grad_across: Tensor) -> Any:
+        layers, kept, ctx.kept = _layers(ctx.settings, ctx.saved_tensors), ctx.kept, None
+        if kept is None:
+            raise RuntimeError("FGSE frees what it kept on its way back; a second backward pass needs a forward pass")
+
+        def run(kept: list[_Saved], *grads: Tensor) -> list[Tensor]:
+            grad, grad_same, grad_across = grads
+            gradients: list[Tensor] = []
+            for layer in reversed(layers):
+                last = layer is layers[-1]
+                grad, *of_weights = _backward(
+                    grad, grad_same if last else None, grad_across if last else None, layer, kept
+                )
+                gradients = of_weights + gradients
+            return [grad, *gradients]
+
+        parts = [g.split(ctx.videos, dim=1) for g in (grad, grad_same, grad_across)]
+        found = _each(grad.device.type, run, kept, *parts)
+        of_weights = [sum(gradients[1:], gradients[0]) for gradients in zip(*(part[1:] for part in found), strict=True)]
+        return torch.cat([part[0] for part in found], dim=1), None, None, *of_weights
+
+
+def _layers(settings: Sequence[tuple[int, float, float]], weights: Sequence[Tensor]) -> list[Folded]:
+    size = len(Folded._fields) - _SETTINGS
+    return [Folded(*setting, *weights[n * size : (n + 1) * size]) for n, setting in enumerate(settings)]
+
+
+def _each(device: str, function: Callable[..., Any], *jobs: Sequence[Any]) -> list[Any]:
+    """Runs a function over parts, on as many threads as torch may use; each part is then computed by one thread.
+
+    Threads that work on parts of their own wait for one another once, those inside each operation thousands of times.
+    """
+
+    @torch.no_grad()
+    def quiet(*job: Any) -> Any:
+        with torch.autocast(device, enabled=False):
+            return function(*job)
+
+    threads = torch.get_num_threads()
+    if len(jobs[0]) == 1 or threads == 1:
+        return list(map(quiet, *jobs))
+    return list(_pool(threads, os.getpid()).map(quiet, *jobs))
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads inside which torch does not start further ones; a forked process has none of its parent's."""
+    pool = ThreadPoolExecutor(threads, "fgse", initializer=lambda: torch.set_num_threads(1))
+    for _ in pool.map(time.sleep, [0.01] * threads):
+        pass
+    torch.set_num_threads(threads)  # a thread's setting is its own, but also what later threads begin with
+    return pool
 
 
 class _Saved(NamedTuple):
     """What the derivative needs; n = 2 B T K rows, m = 2 B T segments."""
 
-    heads: Tensor  # (6, m, heads, K, e): queries, keys, values, intra and cross
+    x: Tensor  # (2, B, T, K, d)
+    heads: Tensor  # (6, m, heads, K, e): queries, keys, values, intra and cross; the last two of the other modality
     intra: Tensor  # (m heads, K, K) attention weights before dropout
     cross: Tensor
     intra_kept: Tensor  # bool, which of them dropout keeps; empty without dropout
@@ -134,34 +204,36 @@ class _Saved(NamedTuple):
     cross_norm: Tensor
 
 
-def _keep(shape: tuple[int, ...] | torch.Size, keep: float, device: torch.device) -> Tensor:
+def _keep(shape: torch.Size, keep: float, generator: torch.Generator | None) -> Tensor:
     """True with probability ``keep`` (to 1/65536): sixteen random bits a value cost a tenth of ``bernoulli_``."""
-    count = 1
-    for size in shape:
-        count *= size
-    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
+    assert generator is not None
+    count = shape.numel()
+    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=generator.device)
+    bits.random_(-(2**63), None, generator=generator)
     return bits.view(torch.int16)[:count].view(shape) < round(keep * 65536) - 32768
 
 
 def _forward(
-    x: Tensor, w: Folded, maps: bool
-) -> tuple[tuple[Tensor, Tensor | None, Tensor | None], tuple[Tensor, ...]]:
+    x: Tensor, w: Folded, generator: torch.Generator | None, maps: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None, _Saved]:
     _, batch, time, classes, dim = x.shape
     rows, half = x.reshape(-1, dim), batch * time
-    heads = torch.addmm(w.attend_bias, rows, w.attend.T)
-    heads = heads.view(2 * half, classes, 6, w.heads, -1).permute(2, 0, 3, 1, 4)
-    # Matrices this small are faster in float32, and softmax more so.
-    heads = torch.empty(heads.shape, dtype=_wide(x), device=x.device).copy_(heads)
+    projected = (rows @ w.attend.T).view(2 * half, classes, 6, w.heads, -1).permute(2, 0, 3, 1, 4)
+    bias = w.attend_bias.view(6, 1, w.heads, 1, -1)
+    # Matrices as small as those of a head are faster in float32, and softmax more so.
+    heads = torch.empty(projected.shape, dtype=_wide(x), device=x.device)
+    for rows_into, rows_from in _pieces(half):
+        torch.add(projected[rows_from], bias[rows_from[0]], out=heads[rows_into])
     q1, k1, v1, q2, k2, v2 = heads.flatten(1, 2)
     intra = torch.softmax(torch.bmm(q1, k1.transpose(1, 2)), -1)
-    cross = torch.softmax(torch.bmm(q2, _swap(k2).transpose(1, 2)), -1)
+    cross = torch.softmax(torch.bmm(q2, k2.transpose(1, 2)), -1)
     intra_kept = cross_kept = torch.empty(0, dtype=torch.bool)
     used1, used2 = intra, cross
     if w.keep < 1:
-        intra_kept, cross_kept = (_keep(intra.shape, w.keep, x.device) for _ in range(2))
+        intra_kept, cross_kept = (_keep(intra.shape, w.keep, generator) for _ in range(2))
         used1, used2 = intra * intra_kept, cross * cross_kept
     context1 = _rows(torch.bmm(used1, v1), w.heads).to(x.dtype)
-    context2 = _rows(torch.bmm(used2, _swap(v2)), w.heads).to(x.dtype)
+    context2 = _rows(torch.bmm(used2, v2), w.heads).to(x.dtype)
 
     s = torch.addmm(rows, context1, w.intra_context.T)
     local = torch.addmm(w.local_bias, s, w.local.T).relu_()
@@ -180,23 +252,26 @@ def _forward(
     z, _, deviation = torch.native_layer_norm(y, (dim,), None, None, w.norm_eps)
     hidden = torch.addmm(w.expand_bias, z, w.expand.T).relu_()
     if w.keep < 1:
-        hidden *= _keep(hidden.shape, w.keep, x.device)
+        hidden *= _keep(hidden.shape, w.keep, generator)
     result = torch.addmm(w.contract_bias, hidden, w.contract.T).view(x.shape)
     same = across = None
     if maps:
         same, across = (_maps(used, x.shape, w) for used in (used1, used2))
     saved = _Saved(
-        heads, intra, cross, intra_kept, cross_kept, context1, context2, s, local, glob, gate, shared, z, deviation,
+        x, heads, intra, cross, intra_kept, cross_kept, context1, context2, s, local, glob, gate, shared, z, deviation,
         hidden, cosine1, cosine2, norm1, norm2,
     )  # fmt: skip
-    return (result, same, across), saved
+    return result, same, across, saved
 
 
 def _backward(
-    grad: Tensor, grad_same: Tensor | None, grad_across: Tensor | None, x: Tensor, w: Folded, saved: _Saved
+    grad: Tensor, grad_same: Tensor | None, grad_across: Tensor | None, w: Folded, kept: list[_Saved]
 ) -> list[Tensor]:
+    """Gradients of a layer's input and weights; takes what the layer saved off the end of the list."""
+    saved = kept.pop()
+    x = saved.x
     _, batch, time, classes, dim = x.shape
-    rows, grad = x.reshape(-1, dim), grad.view(-1, dim)
+    rows, grad = x.reshape(-1, dim), grad.reshape(-1, dim)
     shape = (2 * batch, time, classes, dim)
     g: dict[str, Tensor] = {}
 
@@ -245,11 +320,11 @@ def _backward(
 
     grad_heads = torch.empty_like(saved.heads)
     into, heads = grad_heads.flatten(1, 2), saved.heads.flatten(1, 2)
-    for first, weights, kept, grad_context, grad_map, swap in (
-        (0, saved.intra, saved.intra_kept, grad_context1, grad_same, _same),
-        (3, saved.cross, saved.cross_kept, grad_context2, grad_across, _swap),
+    for first, weights, keep, grad_context, grad_map in (
+        (0, saved.intra, saved.intra_kept, grad_context1, grad_same),
+        (3, saved.cross, saved.cross_kept, grad_context2, grad_across),
     ):
-        q, k, v = heads[first], swap(heads[first + 1]), swap(heads[first + 2])
+        q, k, v = heads[first : first + 3]
         grad_context = _heads(grad_context, classes, w.heads).to(v.dtype)
         grad_weights = grad_context @ v.transpose(1, 2)
         if grad_map is not None:
@@ -258,16 +333,18 @@ def _backward(
             )
         used = weights
         if w.keep < 1:
-            used = weights * kept
-            grad_weights *= kept
+            used = weights * keep
+            grad_weights *= keep
         grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
         torch.bmm(grad_scores, k, out=into[first])
-        into[first + 1] = swap(grad_scores.transpose(1, 2) @ q)
-        into[first + 2] = swap(used.transpose(1, 2) @ grad_context)
-    grad_heads = grad_heads.permute(1, 3, 0, 2, 4)
-    grad_heads = torch.empty(grad_heads.shape, dtype=x.dtype, device=x.device).copy_(grad_heads).view(len(rows), -1)
-    through("attend", grad_heads, rows)
-    grad_rows.addmm_(grad_heads, w.attend)
+        torch.bmm(grad_scores.transpose(1, 2), q, out=into[first + 1])
+        torch.bmm(used.transpose(1, 2), grad_context, out=into[first + 2])
+    grad_projected = torch.empty(len(rows), w.attend.shape[0], dtype=x.dtype, device=x.device)
+    spread = grad_projected.view(-1, classes, 6, w.heads, dim // w.heads).permute(2, 0, 3, 1, 4)
+    for rows_into, rows_from in _pieces(batch * time):
+        spread[rows_from] = grad_heads[rows_into]
+    through("attend", grad_projected, rows)
+    grad_rows.addmm_(grad_projected, w.attend)
     return [grad_rows.view(x.shape), *(g[name] for name in Folded._fields[3:])]
 
 
@@ -276,8 +353,11 @@ def _wide(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _same(x: Tensor) -> Tensor:
-    return x
+def _pieces(half: int) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Where projections (6, m, ...) lie as heads: the cross attention's keys and values with the other modality."""
+    own, others, first, second = slice(0, 4), slice(4, 6), slice(0, half), slice(half, None)
+    every = slice(None)
+    return [((own, every), (own, every)), ((others, first), (others, second)), ((others, second), (others, first))]
 
 
 def _swap(x: Tensor) -> Tensor:
