@@ -1,10 +1,10 @@
-"""One pass over one file: what it is, its sound, its pictures and its faces; then what each task has to say."""
+"""One pass over one file: what it is, its sound, its pictures, its faces and its events."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 
 from mediakit import __version__
 from mediakit.errors import MediaError, MissingPackageError, WeightsError
+from mediakit.face_summary import FacesSummary, summarize_track
 from mediakit.io import (
     Frame,
     MediaInfo,
@@ -26,10 +27,12 @@ from mediakit.io import (
     sha256,
 )
 from mediakit.summary import PictureSummarizer, PictureSummary, SoundSummarizer, SoundSummary
-from mediakit.tracks import FaceTrack, FaceTracks
+from mediakit.tracks import FaceTracks
 
 if TYPE_CHECKING:
     from mediakit.faces import Detector
+    from mediakit.parsing.predict import FileParser, Parser
+    from mediakit.parsing.result import ParsingResult
 
 SCHEMA = "mediakit.analysis/1"
 RATE = 16_000
@@ -38,7 +41,7 @@ RATE = 16_000
 TASKS = {
     "parsing": (
         "Events heard and seen",
-        "Needs a parsing model (MM-CSE) and its weights, which this version does not have yet.",
+        "Needs a parsing model, and none was given: `mediakit fit --config parsing` trains one for --parsing CKPT.",
     ),
     "deepfake": (
         "Is the face genuine?",
@@ -50,58 +53,7 @@ TASKS = {
         "Needs a colorizer (AIAIC) and its weights, which this version does not have yet.",
     ),
 }
-"""Heading of each task's section, and what it says while there are no weights."""
-
-
-@dataclass(frozen=True, eq=False)
-class FaceSummary:
-    """One face track at a glance; curves are evenly thinned to at most 600 values.
-
-    Attributes:
-        start: First detection in seconds.
-        end: Last detection in seconds.
-        detections: Frames in which the face was detected.
-        missed: Frames inside the track in which it was not.
-        interocular_px: Median distance of the outer eye corners in pixels.
-        time: ``(P,)`` seconds of the curves.
-        pose: ``(P, 3)``, columns as ``pose_names``, in degrees, zero for a face that looks into the camera; signs as in
-            :func:`mediakit.motion.euler_angles`.
-        expression: ``(P, S)`` in units of the interocular distance, columns as ``expression_names``.
-        expression_names: Names of the columns.
-        boxes: ``{time of key frame: landmarks (478, 2) in pixels}`` for the pictures kept for show.
-        pose_names: Names of the columns.
-    """
-
-    start: float
-    end: float
-    detections: int
-    missed: int
-    interocular_px: float
-    time: torch.Tensor
-    pose: torch.Tensor
-    expression: torch.Tensor
-    expression_names: tuple[str, ...]
-    boxes: dict[float, torch.Tensor]
-    pose_names: tuple[str, ...] = ("pitch", "yaw", "roll")
-
-
-@dataclass(frozen=True)
-class FacesSummary:
-    """All faces of a file.
-
-    Attributes:
-        detector: Name, version and parameters of the detector.
-        frames: Frames looked at.
-        frames_with_face: Frames in which at least one face was detected.
-        dropped: Detections in tracks too short to keep.
-        tracks: The tracks, most detections first.
-    """
-
-    detector: dict[str, Any]
-    frames: int
-    frames_with_face: int
-    dropped: int
-    tracks: tuple[FaceSummary, ...]
+"""Heading of each task's section, and what it says where there is no model."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +70,7 @@ class Analysis:
         faces: Its faces, None where they were not looked for (``absent["faces"]``).
         absent: Why a section has nothing to show.
         warnings: What was wrong with the file and could be worked around.
+        parsing: Its events, None where no parsing model was given.
     """
 
     name: str
@@ -129,6 +82,7 @@ class Analysis:
     faces: FacesSummary | None
     absent: dict[str, str]
     warnings: tuple[str, ...]
+    parsing: ParsingResult | None = None
 
     @property
     def still(self) -> bool:
@@ -170,7 +124,10 @@ class Analysis:
                     **vars(self.faces),
                     "tracks": [{k: v for k, v in vars(t).items() if k != "boxes"} for t in self.faces.tracks],
                 },
-                "tasks": {name: {"status": "no weights", "needs": needs} for name, (_, needs) in TASKS.items()},
+                "tasks": {
+                    **{name: {"status": "no model", "needs": needs} for name, (_, needs) in TASKS.items()},
+                    **({"parsing": {"status": "parsed", **self.parsing.to_dict()}} if self.parsing else {}),
+                },
                 "absent": self.absent,
                 "warnings": list(self.warnings),
             }
@@ -183,18 +140,23 @@ def analyze_file(
     faces: bool = True,
     face_model: str | os.PathLike[str] | None = None,
     max_faces: int = 4,
+    parsing: str | os.PathLike[str] | Parser | None = None,
+    encoder_weights: Mapping[str, str] | None = None,
     progress: bool = False,
 ) -> Analysis:
-    """Looks at a media file: container, streams, sound, key frames, faces.
+    """Looks at a media file: container, streams, sound, key frames, faces and, with a model for it, events.
 
     Every frame is decoded once for everything that needs it, and memory does not grow with the length of the file but
-    for the face landmarks (about 6 kB a detection).
+    for the face landmarks (about 6 kB a detection) and the features that a parsing model reads (some kB a second).
 
     Args:
         path: Video, sound or image file.
         faces: Whether to look for faces.
         face_model: A ``face_landmarker.task`` file, where MediaPipe bundles no model.
         max_faces: Most faces looked for in a frame.
+        parsing: Checkpoint of a parsing model, or the loaded `.ParsingModule`.
+        encoder_weights: Weight files by feature (audio, frames, clips) of the encoders that the parsing model was
+            trained with, where its checkpoint alone does not lead to them.
         progress: Whether to show progress with the time left on stderr.
 
     Returns:
@@ -202,13 +164,16 @@ def analyze_file(
 
     Raises:
         MediaError: The file is missing, unreadable, or nothing in it can be decoded.
-        WeightsError: ``face_model`` was given and is no face model.
+        WeightsError: ``face_model`` or ``parsing`` was given and is no such model, or the weights of an encoder are not
+            at hand.
+        MediakitError: An encoder has other weights than the one that the parsing model was trained with.
     """
     info = probe(path)
     source = Path(path)
     absent: dict[str, str] = {}
     sound = pictures = packets = found = None
     failure: MediaError | None = None
+    parser = None if parsing is None else _open_parser(parsing, encoder_weights)
     with ExitStack() as stack:
         detector = None
         if not faces:
@@ -223,6 +188,8 @@ def analyze_file(
         if info.audio:
             try:
                 sound = _summarize_sound(source, info, progress)
+                if parser is not None:
+                    parser.listen(source)
             except MediaError as error:
                 failure, absent["sound"] = error, _sentence(error)
         else:
@@ -230,7 +197,7 @@ def analyze_file(
         if info.video:
             try:
                 packets = scan_packets(source)
-                pictures, found = _summarize_pictures(source, info, detector, progress)
+                pictures, found = _summarize_pictures(source, info, detector, parser, progress)
             except MediaError as error:
                 failure, absent["pictures"] = error, _sentence(error)
                 absent.setdefault("faces", "There are no pictures to look for faces in.")
@@ -239,42 +206,9 @@ def analyze_file(
             absent["faces"] = "There are no pictures to look for faces in."
     if sound is None and pictures is None:
         raise failure or MediaError(source, "has neither pictures nor sound", "Choose a video, sound or image file.")
+    events = None if parser is None else parser.finish(packets if pictures else None)
     told = tuple(dict.fromkeys(str(w.message) for w in caught if str(source) in str(w.message)))
-    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told)
-
-
-def summarize_track(track: FaceTrack, key_times: tuple[float, ...] = (), limit: int = 600) -> FaceSummary:
-    """Reduces a face track to its curves of head pose and expression.
-
-    Args:
-        track: Landmarks in pixels.
-        key_times: Times whose landmarks are kept for show.
-        limit: Most values in a curve.
-    """
-    from mediakit import motion
-
-    template = motion.face_template(track.points, track.valid)
-    poses, scalars, distances = [], [], []
-    # In blocks: float64 copies of all landmarks of a long film would not fit the memory budget.
-    for block in track.points.split(512):
-        pose = motion.head_pose(block, template)
-        poses.append(motion.euler_angles(pose.rotation))
-        scalars.append(motion.expression_scalars(motion.aligned_shape(block, pose)))
-        distances.append(motion.interocular_distance(block))
-    at = {float(t): row for row, t in enumerate(track.time)}
-    boxes = {t: track.points[at[t], :, :2].clone() for t in key_times if t in at and track.valid[at[t]]}
-    return FaceSummary(
-        start=float(track.time[0]),
-        end=float(track.time[-1]),
-        detections=int(track.valid.sum()),
-        missed=int((~track.valid).sum()),
-        interocular_px=float(torch.cat(distances).median()),
-        time=_thin(track.time, limit),
-        pose=_thin(torch.cat(poses), limit),
-        expression=_thin(torch.cat(scalars), limit),
-        expression_names=tuple(motion.EXPRESSION_NAMES),
-        boxes=boxes,
-    )
+    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told, events)
 
 
 def _summarize_sound(path: Path, info: MediaInfo, progress: bool) -> SoundSummary:
@@ -306,20 +240,31 @@ def _open_detector(
         return None
 
 
+def _open_parser(parsing: str | os.PathLike[str] | Parser, encoder_weights: Mapping[str, str] | None) -> FileParser:
+    from mediakit.parsing.predict import FileParser, load_parser
+
+    if isinstance(parsing, (str, os.PathLike)):
+        return FileParser(load_parser(parsing), weights=encoder_weights, checkpoint=parsing)
+    return FileParser(parsing, weights=encoder_weights)
+
+
 def _summarize_pictures(
-    path: Path, info: MediaInfo, detector: Detector | None, progress: bool
+    path: Path, info: MediaInfo, detector: Detector | None, parser: FileParser | None, progress: bool
 ) -> tuple[PictureSummary, FacesSummary | None]:
     from mediakit.faces import track_faces
 
     summarizer = PictureSummarizer()
     found: FaceTracks | None = None
+    name = "pictures, faces" if detector else "pictures"
     with (
-        _bar("pictures and faces" if detector else "pictures", info.duration, progress) as advance,
+        _bar(f"{name}, events" if parser else name, info.duration, progress) as advance,
         closing(prefetch(read_video(path))) as frames,
     ):
 
         def look(frame: Frame) -> None:
             summarizer.add(frame)
+            if parser is not None:
+                parser.see(frame)
             advance(frame.time)
 
         if detector is None:
@@ -352,12 +297,6 @@ def _bar(name: str, total: float | None, show: bool) -> Iterator[Callable[[float
         yield advance
         if seconds:
             advance(seconds)
-
-
-def _thin(values: torch.Tensor, limit: int) -> torch.Tensor:
-    """At most ``limit`` rows, each the mean of equally many."""
-    step = -(-len(values) // limit)
-    return torch.stack([part.double().mean(0) for part in values.split(step)])
 
 
 def _sentence(error: Exception) -> str:

@@ -6,6 +6,7 @@ A plot is a plain dict that ``page.html`` draws; everything here is arithmetic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,33 @@ def _path(x: torch.Tensor, y: torch.Tensor) -> str:
         else:
             pen = "M"
     return text
+
+
+def timeline(
+    label: str,
+    rows: Sequence[tuple[str, Sequence[tuple[int, float, float, str]]]],
+    lanes: Sequence[tuple[str, str]],
+    duration: float,
+) -> dict[str, Any]:
+    """Bars over time, a row of lanes for each name.
+
+    Args:
+        label: What a screen reader says.
+        rows: Name and bars of each row; a bar has the number of its lane, start and end in seconds, and a text that
+            shows when it is pointed at.
+        lanes: Style (a class of ``page.html``) and meaning of each lane, from the top.
+        duration: Seconds that the width stands for.
+    """
+    ticks = time_ticks(0.0, duration)
+    drawn = []
+    for name, bars in rows:
+        placed = [
+            (round(100 * start / duration, 3), round(100 * (end - start) / duration, 3), lane, lanes[lane][0], text)
+            for lane, start, end, text in bars
+        ]
+        drawn.append((name, placed))
+    step = (ticks[-1][0] - ticks[0][0]) / (len(ticks) - 1) if len(ticks) > 1 else 100.0
+    return {"label": label, "rows": drawn, "lanes": list(lanes), "x_ticks": ticks, "step": round(step, 3)}
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mediakit.encoders import AudioEncoder, ClipEncoder, FrameEncoder
 from mediakit.errors import MediaError
-from mediakit.io import Audio, Frame, prefetch, probe, read_audio_blocks, read_video, scan_packets
+from mediakit.io import Audio, Frame, PacketScan, prefetch, probe, read_audio_blocks, read_video, scan_packets
+from mediakit.summary import SILENCE_RMS
 from mediakit.tracks import FaceTracks
 
 CLIP_FPS = 8
@@ -47,6 +48,8 @@ class FileFeatures:
         faces: Face tracks over all frames, None if not wanted or absent.
         absent: Why a wanted feature is not there, said of the file: ``"has no sound"``.
         warnings: What was wrong with the file and could be worked around.
+        duration: Where the file ends, in seconds; ``seconds`` is this rounded up.
+        silent: Whether there is a sound track, and every second of it lies below `.SILENCE_RMS`.
     """
 
     seconds: int
@@ -54,9 +57,10 @@ class FileFeatures:
     faces: FaceTracks | None
     absent: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    duration: float = 0.0
+    silent: bool = False
 
 
-@torch.inference_mode()
 def extract_file(
     path: str | os.PathLike[str],
     encoders: Encoders,
@@ -99,67 +103,117 @@ def extract_file(
     info, path = probe(path), Path(path)
     if not info.video and not info.audio:
         raise MediaError(path, "has neither pictures nor sound", "Choose a video or sound file.")
-    sampled: dict[str, _Sampler] = {}
-    if encoders.frames is not None:
-        sampled["frames"] = _Sampler(frame_rate, 0.5, 4, 1, encoders.frames)
-    if encoders.clips is not None:
-        sampled["clips"] = _Sampler(CLIP_FPS, 0.0, CLIP_FPS, CLIP_FPS, encoders.clips)
-    pictorial = [*sampled, *(["faces"] if faces else [])]
-    arrays: dict[str, NDArray[np.float32]] = {}
+    stream = FeatureStream(encoders, frame_rate)
+    pictorial = [*stream.pictorial, *(["faces"] if faces else [])]
     absent: dict[str, str] = {}
-    found, sound, failure, end = None, None, None, 0.0
+    found, failure, end = None, None, 0.0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if info.video:
             try:
                 scan = scan_packets(path)
-                end = (scan.keyframes[0] if scan.keyframes else 0.0) + scan.duration
+                end = end_of_pictures(scan)
                 if pictorial:
-                    found = _watch(path, sampled.values(), faces, face_model, max_faces)
+                    found = _watch(path, stream, faces, face_model, max_faces)
             except MediaError as error:
                 failure, absent = error, dict.fromkeys(pictorial, error.problem)
         else:
             absent = dict.fromkeys(pictorial, "has no pictures")
         if info.audio:
-            sound = _Listener(encoders.audio)
             try:
-                with closing(read_audio_blocks(path, rate=sound.rate, channels=1)) as blocks:
-                    end = max(end, sound.listen(blocks))
+                end = max(end, stream.listen(path))
             except MediaError as error:
-                failure, sound = error, None
+                failure = error
                 if encoders.audio is not None:
                     absent["audio"] = error.problem
         elif encoders.audio is not None:
             absent["audio"] = "has no sound"
-    seconds = max(1, math.ceil(end - _TOLERANCE))
-    if encoders.audio is not None and sound is not None:
-        arrays["audio"] = sound.finish(seconds)
-    for name, sampler in sampled.items():
-        if name not in absent:
-            arrays[name] = sampler.finish(seconds)
+    seconds = whole_seconds(end)
+    arrays = stream.finish(seconds, absent)
     if failure is not None and not arrays and found is None:
         raise failure
     told = tuple(dict.fromkeys(str(w.message) for w in caught if str(path) in str(w.message)))
-    return FileFeatures(seconds, arrays, found, absent, told)
+    return FileFeatures(seconds, arrays, found, absent, told, end, stream.silent)
+
+
+def end_of_pictures(scan: PacketScan) -> float:
+    """Where the last picture ends, in seconds, by the packets."""
+    return (scan.keyframes[0] if scan.keyframes else 0.0) + scan.duration
+
+
+def whole_seconds(end: float) -> int:
+    """T, the number of seconds that features of a file cover which ends at ``end`` seconds."""
+    return max(1, math.ceil(end - _TOLERANCE))
 
 
 def _watch(
-    path: Path, samplers: Iterable[_Sampler], faces: bool, face_model: str | os.PathLike[str] | None, max_faces: int
+    path: Path, stream: FeatureStream, faces: bool, face_model: str | os.PathLike[str] | None, max_faces: int
 ) -> FaceTracks | None:
-    """Sends every picture to the samplers and, if wanted, through the face detector."""
+    """Sends every picture to the encoders and, if wanted, through the face detector."""
     from mediakit.faces import track_faces
-
-    def look(frame: Frame) -> None:
-        for sampler in samplers:
-            sampler.add(frame)
 
     # One decoding thread: what several make of a damaged file differs from run to run.
     with closing(prefetch(read_video(path, threads=1), depth=4)) as frames:
         if faces:
-            return track_faces(frames, model=face_model, max_faces=max_faces, on_frame=look)
+            return track_faces(frames, model=face_model, max_faces=max_faces, on_frame=stream.see)
         for frame in frames:
-            look(frame)
+            stream.see(frame)
     return None
+
+
+class FeatureStream:
+    """The features of one file from its pictures and sound as they come.
+
+    `extract_file` feeds one; whoever decodes the pictures for another purpose can feed one beside it and save a pass.
+
+    Args:
+        encoders: Which features are wanted, and what makes them.
+        frame_rate: Frames per second sent to the frame encoder.
+
+    Attributes:
+        pictorial: Names of the features that are made of pictures.
+        silent: Whether sound was listened to, and every second of it lies below `.SILENCE_RMS`.
+    """
+
+    def __init__(self, encoders: Encoders, frame_rate: float = 1.0) -> None:
+        self._samplers: dict[str, _Sampler] = {}
+        if encoders.frames is not None:
+            self._samplers["frames"] = _Sampler(frame_rate, 0.5, 4, 1, encoders.frames)
+        if encoders.clips is not None:
+            self._samplers["clips"] = _Sampler(CLIP_FPS, 0.0, CLIP_FPS, CLIP_FPS, encoders.clips)
+        self._sound = _Listener(encoders.audio)
+        self.pictorial = tuple(self._samplers)
+        self.silent = False
+
+    @torch.inference_mode()
+    def see(self, frame: Frame) -> None:
+        """Takes the next picture."""
+        for sampler in self._samplers.values():
+            sampler.add(frame)
+
+    @torch.inference_mode()
+    def listen(self, path: str | os.PathLike[str]) -> float:
+        """Takes in all sound of a file and returns where it ends, in seconds.
+
+        Raises:
+            MediaError: The sound cannot be decoded.
+        """
+        with closing(read_audio_blocks(path, rate=self._sound.rate, channels=1)) as blocks:
+            end = self._sound.listen(blocks)
+        self.silent = self._sound.loudest < SILENCE_RMS
+        return end
+
+    @torch.inference_mode()
+    def finish(self, seconds: int, absent: Iterable[str] = ()) -> dict[str, NDArray[np.float32]]:
+        """The features of the first so many seconds, all but the absent ones."""
+        absent = {*absent}
+        arrays: dict[str, NDArray[np.float32]] = {}
+        if self._sound.encoder is not None and "audio" not in absent:
+            arrays["audio"] = self._sound.finish(seconds)
+        for name, sampler in self._samplers.items():
+            if name not in absent:
+                arrays[name] = sampler.finish(seconds)
+        return arrays
 
 
 class _Sampler:
@@ -203,12 +257,16 @@ class _Sampler:
         self.waiting = []
 
 
+def _rms(waveform: Tensor) -> float:
+    return float(waveform.square().mean().sqrt())
+
+
 class _Listener:
     """Encodes sound as it comes, in blocks with so much around each that the vectors are those of the whole file."""
 
     def __init__(self, encoder: AudioEncoder | None) -> None:
         self.encoder, self.rate = encoder, encoder.rate if encoder else 16_000
-        self.samples = 0
+        self.samples, self.loudest = 0, 0.0
         self.vectors: list[Tensor] = []
         if encoder is not None:
             self.segment = encoder.segment_length
@@ -221,6 +279,7 @@ class _Listener:
     def listen(self, blocks: Iterable[Audio]) -> float:
         """Takes in all sound and returns where it ends, in seconds."""
         for block in blocks:
+            self.loudest = max([self.loudest, *(_rms(part) for part in block.waveform.split(self.rate, dim=1))])
             self._take(block.waveform)
         return self.samples / self.rate
 

@@ -15,11 +15,14 @@ from typing import Any
 import torch
 
 from mediakit import __version__
-from mediakit.analyze import RATE, TASKS, Analysis, FacesSummary, FaceSummary
+from mediakit.analyze import RATE, TASKS, Analysis
 from mediakit.charts import clock, curves, plot, time_ticks
 from mediakit.errors import require
+from mediakit.face_summary import FacesSummary, FaceSummary
 from mediakit.io import VideoStream, encode_image, write_text
 from mediakit.mesh import SEMANTIC
+from mediakit.parsing.event_files import write_events
+from mediakit.parsing.section import events_section
 from mediakit.summary import KeyFrame, SoundSummary
 
 _TRACKS_SHOWN = 3
@@ -53,6 +56,21 @@ def write_json(analysis: Analysis, path: str | os.PathLike[str]) -> None:
     write_text(path, json.dumps(analysis.to_dict(), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def write_event_file(analysis: Analysis, path: str | os.PathLike[str]) -> None:
+    """Writes the events as JSON, CSV or WebVTT, by the file's ending; the JSON says what found them, and in which file.
+
+    Raises:
+        MediaError: The ending is another, or the file cannot be written; an earlier one is left as it was.
+        ValueError: No parsing model was given to the analysis.
+    """
+    if analysis.parsing is None:
+        raise ValueError("the analysis holds no events: it was made without a parsing model")
+    about = analysis.to_dict()
+    told = {"mediakit": about["mediakit"], "file": {name: about["file"][name] for name in ("name", "sha256")}}
+    told |= {name: value for name, value in about["tasks"]["parsing"].items() if name not in ("status", "events")}
+    write_events(analysis.parsing.events, path, told)
+
+
 def write_page(analysis: Analysis, path: str | os.PathLike[str]) -> None:
     """Writes the findings as one HTML file without external requests.
 
@@ -82,7 +100,12 @@ def render_page(analysis: Analysis) -> str:
         tracks=[_track(n, t, still) for n, t in enumerate(tracks, 1) if t in shown],
         hidden=len(tracks) - len(shown),
         still=still,
-        tasks=list(TASKS.values()),
+        events=analysis.parsing and events_section(analysis.parsing, TASKS["parsing"][0], still),
+        tasks=[
+            (*task, "no model given" if name == "parsing" else "not in this version")
+            for name, task in TASKS.items()
+            if name != "parsing" or analysis.parsing is None
+        ],
     )
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from mediakit.charts import clock, curves, round_ticks, time_ticks
+from mediakit.charts import clock, curves, round_ticks, time_ticks, timeline
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,10 @@ def test_missing_values_break_the_curve():
     path = curves(torch.arange(4.0), values, ["x"], least_span=1)["series"][0]["path"]
     assert re.findall("[ML]", path) == ["M", "M", "L"]
     assert "nan" not in path
+
+
+def test_bars_of_a_timeline_by_hand():
+    drawn = timeline("t", [("dog", [(1, 5.0, 20.0, "text")])], [("a", "heard"), ("b", "seen")], 40.0)
+    assert drawn["rows"] == [("dog", [(12.5, 37.5, 1, "b", "text")])]
+    assert [text for _, text in drawn["x_ticks"]] == ["0:00", "0:10", "0:20", "0:30", "0:40"]
+    assert drawn["step"] == 25.0

@@ -9,8 +9,8 @@ from torch import nn
 
 from mediakit.encoders import AudioEncoder, FrameEncoder
 from mediakit.errors import MediaError
-from mediakit.io import Audio, Frame, load_video, read_audio, write_audio, write_video
-from mediakit.onepass import Encoders, extract_file
+from mediakit.io import Audio, Frame, load_video, read_audio, read_video, write_audio, write_video
+from mediakit.onepass import Encoders, FeatureStream, extract_file
 
 RATE = 16_000
 
@@ -184,3 +184,31 @@ def test_pictures_that_cannot_be_decoded_are_an_error_only_if_nothing_else_is_th
     assert "cannot decode" in found.absent["frames"]
     with pytest.raises(MediaError, match="cannot decode"):
         extract_file(path, FAKES)
+
+
+def test_the_end_and_silence_are_told(tmp_path, audio_encoder):
+    encoders = Encoders(audio_encoder, FAKES.frames)
+    whole = extract_file(film(tmp_path / "a.mkv", 1.2, 25, noise(3.5)), encoders)
+    assert whole.duration == pytest.approx(3.5, abs=0.1)
+    assert not whole.silent
+    assert not extract_file(film(tmp_path / "b.mkv", 1.0), encoders).silent  # no sound at all
+    quiet = torch.zeros(1, 3 * RATE)
+    for level, silent in ((0.0, True), (5e-5, True), (0.01, False)):
+        quiet[:, RATE : 2 * RATE] = level * noise(1.0).waveform.sign()
+        write_audio(tmp_path / "c.wav", quiet, RATE)
+        assert extract_file(tmp_path / "c.wav", encoders).silent is silent
+
+
+def test_a_stream_fed_by_others_gives_the_same(tmp_path, audio_encoder):
+    encoders = Encoders(audio_encoder, FAKES.frames, FAKES.clips)
+    path = film(tmp_path / "film.mkv", 2.5, 25, noise(2.5))
+    stream = FeatureStream(encoders)
+    for frame in read_video(path):
+        stream.see(frame)
+    alone = extract_file(path, encoders)
+    assert stream.listen(path) == alone.duration == pytest.approx(2.5, abs=0.1)
+    arrays, expected = stream.finish(3), alone.arrays
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name])
+    assert stream.pictorial == ("frames", "clips")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mediakit.analyze import Analysis, FacesSummary, FaceSummary
+from mediakit.analyze import Analysis
+from mediakit.face_summary import FacesSummary, FaceSummary
 from mediakit.io import AudioStream, MediaInfo, PacketScan, VideoStream
 from mediakit.motion import EXPRESSION_NAMES
 from mediakit.report import headline, render_page

@@ -110,7 +110,7 @@ def create_image_backbone(
 
     Args:
         name: Any timm model, with or without a tag: ``resnet18``, ``vit_base_patch16_clip_224.openai``, ..., or
-            `AUDIOMAE`, or `.REFERENCE`.
+            `AUDIOMAE`, or `mediakit.encoders.reference.REFERENCE`.
         weights: None (random), ``"pretrained"`` (the name's tag or timm's default one), a timm tag (``"a1_in1k"``) or
             a local file (.safetensors, .pt, .pth, .bin, .ckpt) of this network or of an encoder around it.
         seed: Seed of the random weights; torch's global generators are left as they were.
