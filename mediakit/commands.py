@@ -1,0 +1,158 @@
+"""What each command does with its options; everything heavy is imported inside."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mediakit.errors import MediaError, MediakitError
+
+
+def analyze(options: argparse.Namespace) -> None:
+    """Writes what is in a file as a page, as data, or as its events."""
+    from mediakit.analyze import analyze_file
+    from mediakit.report import write_event_file, write_json, write_page
+
+    if options.output is None and options.json is None and not options.events:
+        options.output = Path(options.video).name + ".html"
+    _check_events(options)
+    _check_outputs(options.video, options.json, options.output, *options.events)
+    analysis = analyze_file(
+        options.video,
+        faces=not options.no_faces,
+        face_model=options.face_model,
+        max_faces=options.max_faces,
+        parsing=options.parsing,
+        encoder_weights=_encoder_weights(options),
+        progress=not options.quiet,
+    )
+    for text in analysis.warnings:
+        print(f"mediakit: warning: {text}", file=sys.stderr)
+    if options.json is not None:
+        write_json(analysis, options.json)
+        print(options.json)
+    if options.output is not None:
+        write_page(analysis, options.output)
+        print(options.output)
+    for path in options.events:
+        write_event_file(analysis, path)
+        print(path)
+
+
+def _check_events(options: argparse.Namespace) -> None:
+    from mediakit.parsing.event_files import check_ending
+
+    if options.parsing is None and (options.events or _encoder_weights(options)):
+        raise MediakitError("analyze: --events and weights of encoders need a parsing model: --parsing CKPT")
+    for path in options.events:
+        check_ending(path)
+
+
+def _encoder_weights(options: argparse.Namespace) -> dict[str, str]:
+    given = {"audio": options.audio_weights, "frames": options.frame_weights, "clips": options.clip_weights}
+    return {name: weights for name, weights in given.items() if weights is not None}
+
+
+def _check_outputs(source: str, *targets: str | None) -> None:
+    """Fails before the work that outputs cannot be written, or would replace the input or each other."""
+    from mediakit.io import check_readable, check_writable
+
+    taken = {check_readable(source).resolve(): "is the file to analyze"}
+    for target in targets:
+        if target is not None:
+            if clash := taken.get(Path(target).resolve()):
+                raise MediaError(target, f"cannot be written: it {clash}", "Name another file for the output.")
+            check_writable(target)
+            taken[Path(target).resolve()] = "is named for another output, too"
+
+
+def extract(options: argparse.Namespace) -> int:
+    """Turns a folder into features; 1 if some files failed."""
+    from mediakit.extract import extract_folder
+
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "folder", "out", "quiet") and v is not None}
+    for kind in ("audio", "frame", "clip"):
+        if (model := given.get(f"{kind}_model")) and f"{kind}_weights" not in given:
+            advice = f"--{kind}-weights pretrained, or a file, gives it trained ones"
+            print(f"mediakit: warning: {model} has random weights; {advice}", file=sys.stderr)
+    found = extract_folder(options.folder, options.out, **given, progress=not options.quiet)
+    for path, problem in found.failed:
+        print(f"mediakit: {Path(options.folder, path)}: {problem}", file=sys.stderr)
+    print(
+        f"{found.out}: features of {found.done} files ({found.resumed} of them from earlier runs), "
+        f"{len(found.failed)} failed, {found.skipped} other passed over"
+    )
+    return 1 if found.failed else 0
+
+
+def generate(options: argparse.Namespace) -> None:
+    """Makes videos whose truth is known."""
+    from mediakit.synthetic.corpus import generate_clips
+
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "quiet") and v is not None}
+    try:
+        print(generate_clips(**given, progress=not options.quiet))
+    except ValueError as error:
+        raise MediakitError(f"generate {options.kind}: {error}") from error
+
+
+def check_labels(options: argparse.Namespace) -> None:
+    """Prints what is wrong in labels, and what they hold."""
+    from mediakit.parsing.labels import check_labels
+
+    print(check_labels(options.folder, options.format, options.version, options.classes))
+
+
+def pseudo_label(options: argparse.Namespace) -> int:
+    """Labels the seconds of videos by CLIP and CLAP; 1 if some files failed."""
+    from mediakit.parsing.labelling import pseudo_label_folder
+    from mediakit.parsing.pseudo import read_by_class
+
+    left_out = ("run", "folder", "out", "labels", "quiet")
+    given = {k: v for k, v in vars(options).items() if k not in left_out and v is not None}
+    for name, value in given.items():
+        if name.startswith(("threshold_", "prompt_")) and isinstance(value, str) and value.endswith(".json"):
+            given[name] = read_by_class(value, float if name.startswith("threshold_") else str)
+    if isinstance(given.get("classes"), str):
+        given["classes"] = _class_file(given["classes"])
+    if only := given.pop("only", None):
+        given["modalities"] = (only,)
+    found = pseudo_label_folder(options.folder, options.labels, options.out, **given, progress=not options.quiet)
+    for finding in found.findings:
+        print(f"mediakit: warning: {finding.file}:{finding.line}: {finding.problem}: {finding.done}", file=sys.stderr)
+    if found.unlabelled:
+        listed = ", ".join(found.unlabelled[:5]) + (", ..." if len(found.unlabelled) > 5 else "")
+        told = f"{len(found.unlabelled)} files have no row in {options.labels} and got no pseudo-labels: {listed}"
+        print(f"mediakit: warning: {told}", file=sys.stderr)
+    for path, problem in found.failed:
+        print(f"mediakit: {Path(options.folder, path)}: {problem}", file=sys.stderr)
+    again = f", {found.relabelled} labelled anew from their similarities" if found.relabelled else ""
+    print(
+        f"{found.out}: pseudo-labels of {found.done} videos ({found.resumed} of them from earlier runs{again}), "
+        f"{len(found.failed)} failed, {len(found.unlabelled)} without a weak label; {found.missing} labelled videos "
+        "have no file"
+    )
+    return 1 if found.failed else 0
+
+
+def ablate(options: argparse.Namespace) -> None:
+    """Trains and scores a method, its baselines and its ablations."""
+    from mediakit.parsing.ablate import ablate_parsing
+
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "task", "quiet") and v is not None}
+    print(ablate_parsing(**given, progress=not options.quiet))
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Makes films, trains a small model and shows what they see."""
+    from mediakit.demo import run_demo
+
+    print(run_demo(options.out, workers=options.workers, progress=not options.quiet))
+
+
+def _class_file(path: str) -> list[str]:
+    """Names of classes, one a line."""
+    from mediakit.parsing.delimited import read_text
+
+    return [line.strip() for line in read_text(Path(path)).splitlines() if line.strip()]
