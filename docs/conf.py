@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from docutils import nodes
+from myst_parser.parsers.sphinx_ import MystParser
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -36,6 +38,7 @@ default_role = "py:obj"  # single backticks: `name` of this module or class, `.n
 _PYTHON = "https://docs.python.org/3/library/"
 _NUMPY = "https://numpy.org/doc/stable/reference/"
 _TORCH = "https://docs.pytorch.org/docs/stable/"
+_TORCHMETRICS = "https://lightning.ai/docs/torchmetrics/stable/references/metric.html"
 _LIGHTNING = "https://lightning.ai/docs/pytorch/stable/api/lightning.pytorch.core"
 OUTSIDE = {
     **{
@@ -46,9 +49,12 @@ OUTSIDE = {
     "os.PathLike": f"{_PYTHON}os.html#os.PathLike",
     "pathlib.Path": f"{_PYTHON}pathlib.html#pathlib.Path",
     "torch.Tensor": f"{_TORCH}tensors.html#torch.Tensor",
+    "torch.nn.modules.linear.Linear": f"{_TORCH}generated/torch.nn.Linear.html",
     "torch.nn.modules.module.Module": f"{_TORCH}generated/torch.nn.Module.html",
+    "torch._C.Generator": f"{_TORCH}generated/torch.Generator.html",
     "torch.utils.data.dataloader.DataLoader": f"{_TORCH}data.html#torch.utils.data.DataLoader",
     "torch.utils.data.dataset.Dataset": f"{_TORCH}data.html#torch.utils.data.Dataset",
+    **dict.fromkeys(("torchmetrics.Metric", "torchmetrics.metric.Metric"), _TORCHMETRICS),
     "pytorch_lightning.core.module.LightningModule": f"{_LIGHTNING}.LightningModule.html",
     "pytorch_lightning.core.datamodule.LightningDataModule": f"{_LIGHTNING}.LightningDataModule.html",
     "numpy.dtype": f"{_NUMPY}generated/numpy.dtype.html",
@@ -91,6 +97,18 @@ class Help(SphinxDirective):
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
             main([*self.arguments, "--help"])
         return [nodes.literal_block(text.getvalue(), text.getvalue().rstrip(), language="none")]
+
+
+class Notebook(MystParser):
+    """A notebook's text and code as a page. Nothing is executed here: the tests do that."""
+
+    supported = ("notebook",)
+
+    def parse(self, inputstring: str, document: nodes.document) -> None:
+        """Reads the cells as Markdown."""
+        fence = {"markdown": "{}", "code": "```python\n{}\n```"}
+        cells = json.loads(inputstring)["cells"]
+        super().parse("\n\n".join(fence[c["cell_type"]].format("".join(c["source"])) for c in cells), document)
 
 
 def link_outside(
@@ -147,6 +165,8 @@ def setup(app: Sphinx) -> None:
     """Registers what is above."""
     os.environ.update(COLUMNS="88", NO_COLOR="1")  # argparse looks at the terminal
     app.add_directive("cli-help", Help)
+    app.add_source_suffix(".ipynb", "notebook")
+    app.add_source_parser(Notebook)
     app.connect("missing-reference", link_outside)
     app.connect("autodoc-process-docstring", sentence, priority=400)  # before napoleon's 500
     app.connect("autodoc-process-docstring", shorten_fields, priority=600)

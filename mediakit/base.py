@@ -7,6 +7,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Literal
 
@@ -35,7 +36,8 @@ def _import_lightning() -> None:
         for name in [n for n in sys.modules if n.partition(".")[0] in ("torchmetrics", "pytorch_lightning")]:
             del sys.modules[name]  # left half imported
         before = {name: sys.modules[name] for name in sys.modules.keys() & {"librosa"}}  # None there forbids the import
-        sys.modules["librosa"] = ModuleType("librosa")
+        sys.modules["librosa"] = stub = ModuleType("librosa")
+        stub.__spec__ = ModuleSpec("librosa", None)  # transformers, where it is installed, asks for it
         try:
             importlib.import_module("pytorch_lightning")
         finally:
@@ -95,8 +97,9 @@ class BaseModule(LightningModule):
 
     def _logged_step(self, batch: Any, split: Split) -> torch.Tensor:
         scalars = self.step(batch, split)
-        named = {f"{split}/{name}": value for name, value in scalars.items()}
-        self.log_dict(named, prog_bar=split != "train", on_step=False, on_epoch=True, batch_size=_batch_size(batch))
+        size = _batch_size(batch)
+        for name, value in scalars.items():  # the progress bar has room for one
+            self.log(f"{split}/{name}", value, prog_bar=name == "total", on_step=False, on_epoch=True, batch_size=size)
         return scalars["total"]
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
@@ -138,6 +141,13 @@ class BaseModule(LightningModule):
         """Remembers which encoders made the features, or refuses others than those trained on before."""
         found = self._check_data()
         self.encoders = {**self.encoders, **{name: card for name, card in found.items() if card is not None}}
+
+    def on_fit_end(self) -> None:
+        """Says which checkpoint is the best."""
+        kept: Any = self.trainer.checkpoint_callback
+        if path := getattr(kept, "best_model_path", ""):
+            score = getattr(kept, "best_model_score", None)
+            self.print(path if score is None else f"{path}: best {kept.monitor}, {score:.4g}")
 
     def on_validation_start(self) -> None:
         """Refuses features of other encoders."""

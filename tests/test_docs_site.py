@@ -15,14 +15,18 @@ from pathlib import Path
 import pytest
 
 import mediakit
-from mediakit import encoders, io, synthetic
+from mediakit import encoders, io, parsing, synthetic
 from mediakit.cli import TRAINING, main
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ("-W", "-n", "--keep-going", "-q", "-b", "html")
-INSIDE = {"mediakit.__main__", "mediakit.charts", "mediakit.cli", "mediakit.demo", "mediakit.ledger"}
-"""Modules without an entry: the command line has a page of its own; plots of the report and records of a run are plain
-dicts that nobody else reads."""
+INSIDE = {
+    *("mediakit.__main__", "mediakit.charts", "mediakit.cli", "mediakit.commands", "mediakit.demo", "mediakit.ledger"),
+    *("mediakit.options",),
+    *("mediakit.parsing.label_files", "mediakit.parsing.section", "mediakit.parsing.teacher_files"),
+}
+"""Modules without an entry: the command line has a page of its own; plots of the report, its section on events and
+records of a run are plain dicts that nobody else reads; other modules' readers of files."""
 
 RAW = re.compile(r"`|:::|eval-rst|:(func|class|meth|attr|data|mod|param|raises):|\b(Args|Attributes|Raises):")
 """Markup of Markdown, reStructuredText and Google's docstrings that was taken for words."""
@@ -104,11 +108,12 @@ def test_every_public_name_has_an_entry(entries):
     known = set().union(*(names for kind, names in entries.items() if kind.startswith("py:")))
     wanted = {f"{home}.{name}" for name, home in mediakit._HOME.items()}
     wanted |= {f"{package.__name__}.{name}" for package in (io, encoders) for name in package.__all__}
+    wanted |= {f"mediakit.parsing.{home}.{name}" for name, home in parsing._HOME.items()}
     assert wanted - known == set()
 
 
 def test_every_module_has_an_entry(entries):
-    packages = (mediakit, synthetic)
+    packages = (mediakit, parsing, synthetic)
     modules = {f"{package.__name__}.{m.name}" for package in packages for m in pkgutil.iter_modules(package.__path__)}
     assert modules - INSIDE - entries["py:module"] == set()
 
@@ -121,9 +126,9 @@ def test_every_name_of_the_package_is_listed():
 def test_every_command_is_shown(site, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    commands = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, flags=re.MULTILINE))
+    commands = set(re.findall(r"^    ([\w-]+)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE))
     assert {"analyze", "demo", *TRAINING} <= commands
     page = (site / "cli.html").read_text()
-    shown = set(re.findall(r"usage: mediakit (\w+) ", page))
+    shown = set(re.findall(r"usage: mediakit ([\w-]+) ", page))
     assert shown == commands - set(TRAINING)
     assert all(re.search(rf"<h2>[^<]*\b{name}\b", page) for name in commands)

@@ -81,8 +81,7 @@ class HAN(nn.Module):
         heard = self.audio(audio)
         seen = self.visual(torch.cat([self.frames(frames), self.clips(clips)], dim=-1))
         for layer in self.layers:
-            heard = layer(heard, seen)
-            seen = layer(seen, heard)  # the original's order: pictures hear what the sound has become
+            heard, seen = layer(heard, seen), layer(seen, heard)
         logits, over_time, over_modalities = self.heads(torch.stack([heard, seen], dim=2)).float().chunk(3, dim=-1)
         pooled = mmil_pool(torch.sigmoid(logits), over_time, over_modalities)
         return ParsingOutput(logits, *pooled)

@@ -28,10 +28,13 @@ _FILTERS: dict[str, tuple[str, str] | None] = {
     "raw": None,
 }
 PROTOCOLS = tuple(_FILTERS)
+"""Names of the rules of `decide`."""
 LEVELS = ("segment", "event")
 ASPECTS = ("audio", "visual", "av", "type", "event")
 SCORES = tuple(f"{level}_{what}" for level in LEVELS for what in ASPECTS)
+"""Names of the ten scores, in the order of the tables of the papers."""
 CLASS_SCORES = tuple(f"{level}_{what}" for level in LEVELS for what in ASPECTS[:3])
+"""Names of the columns of `ClassScores`."""
 
 
 class Probabilities(Protocol):

@@ -2,7 +2,7 @@
 
 Paper: "Multimodal Class-aware Semantic Enhancement Network for Audio-Visual Video Parsing" (AAAI 2025, arXiv
 2412.11248). This is an own writing after the method as its authors run it; where their paper and their code differ the
-code's numbers count. Classes are a dimension of every tensor instead of a loop, with equal results; `load_official`
+code's numbers count. Classes are a dimension of every tensor instead of a loop, with equal results; `.load_official`
 takes the authors' checkpoints.
 
 Shapes: B videos, T segments of one second, K classes, D hidden channels, d = D / 2 channels of a class. Modalities are

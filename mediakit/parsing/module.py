@@ -32,17 +32,18 @@ Protocol = Literal["mmcse", "han", "jomold", "raw"]
 class ParsingModule(BaseModule):
     """Trains MM-CSE, one of its ablations, or HAN, and scores it as the field does.
 
-    Batches are those of `mediakit.parsing.data.ParsingDataModule`. Validation logs the ten scores of `avvp_scores` as
+    Batches are those of `mediakit.parsing.data.ParsingDataModule`. Validation logs the ten scores of `.avvp_scores` as
     ``val/segment_type`` and so on; the test also prints them under every protocol, with intervals, beside the ladder of
     oracles that tells whether the class, the modality or the boundary is missed, and class by class.
 
     Args:
-        classes: Names of the K classes, or the key of a list: ``llp``, ``ave``, ``unav``, ``events``.
+        classes: Names of the K classes, or the key of a list: ``llp``, ``ave``, ``unav``, ``events``. As an attribute,
+            the names.
         audio_dim: Channels of the audio features.
         frames_dim: Channels of the frame features.
         clips_dim: Channels of the motion features.
-        segments: T, seconds that the network sees at once.
-        network: ``"mmcse"`` or the baseline ``"han"``.
+        segments: T, seconds that the network is trained on and sees at once.
+        network: ``"mmcse"`` or the baseline ``"han"``. As an attribute, the `.ParsingModel` or `.HAN` itself.
         hidden: Channels inside; None for the network's own (256 MM-CSE, 512 HAN).
         heads: Attention heads; None for the network's own (8, 1).
         layers: Layers of attention; None for the network's own (4, 1). 0 leaves FGSE out.
@@ -58,18 +59,12 @@ class ParsingModule(BaseModule):
         orthogonality_weight: Weight of the orthogonality between events and background.
         cooccurrence_weight: Weight of the co-occurrence maps.
         protocol: Which video-level probabilities filter the segments: ``"mmcse"``, ``"han"``, ``"jomold"``, ``"raw"``;
-            see `decide`.
+            see `.decide`.
         schedule: ``"step"`` (a tenth every 10 epochs, the paper's), ``"cosine"`` (5 epochs of warm-up, then down to
             1e-6 at the last epoch) or ``"constant"``.
         lr: Learning rate of AdamW.
         weight_decay: Decoupled weight decay.
         betas: Decay rates of AdamW's moments.
-
-    Attributes:
-        classes: Names of the classes.
-        segments: T.
-        protocol: As above.
-        network: The `.ParsingModel` or `.HAN` itself.
 
     Raises:
         MediakitError: A setting does not fit the others.
@@ -151,7 +146,14 @@ class ParsingModule(BaseModule):
             if batch[name].shape[-1] != dim:
                 option = f"--model.{name}_dim {batch[name].shape[-1]}"
                 raise MediakitError(f"the {name} features have {batch[name].shape[-1]} channels, not {dim}: {option}.")
+        if (seconds := batch["clips"].shape[-2]) != self.segments:
+            raise MediakitError(
+                f"the data has windows of {seconds} s, not {self.segments}: --model.segments {seconds}."
+            )
         output = self(batch["audio"], batch["frames"], batch["clips"])
+        # The losses would fail less clearly, on a GPU by an assertion inside a kernel.
+        if output.video_prob.isnan().any():
+            raise MediakitError("the network gives NaN: its training diverged (a lower --model.lr may help).")
         if self.objective == "han":
             losses = han_loss(output, batch["labels"])
         else:
@@ -177,7 +179,8 @@ class ParsingModule(BaseModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores of the validation split."""
-        self.log_dict({f"val/{name}": value for name, value in self.val_score.compute().items()})
+        for name, value in self.val_score.compute().items():
+            self.log(f"val/{name}", value, prog_bar=name == "segment_type")
         self.val_score.reset()
 
     def on_test_epoch_end(self) -> None:
@@ -232,4 +235,5 @@ def _cosine(epoch: int, epochs: int, lr: float) -> float:
     if epoch < WARM_UP:
         return (epoch + 1) / WARM_UP
     floor = min(_FLOOR / lr, 1.0)
-    return floor + (1 - floor) * (1 + math.cos(math.pi * (epoch - WARM_UP) / max(epochs - WARM_UP - 1, 1))) / 2
+    passed = min((epoch - WARM_UP) / max(epochs - WARM_UP - 1, 1), 1.0)  # training may go on without a stated end
+    return floor + (1 - floor) * (1 + math.cos(math.pi * passed)) / 2

@@ -51,7 +51,9 @@ def load_official(state_dict: Mapping[str, Tensor], *, heads: int = 8) -> Parsin
             heads=heads,
             layers=_count(given, "av_enhance.layers."),
         )
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        raise WeightsError(f"the state dict is not that of the authors' MM-CSE: {error.args[0]} is missing") from error
+    except (ValueError, IndexError) as error:
         raise WeightsError(f"the state dict is not that of the authors' MM-CSE: {error}") from error
     views = _views(model)
     problems = [f"{name} is missing" for name in views if name not in given]

@@ -13,7 +13,7 @@ def score_table(rows: Mapping[str, Tensor], source: str, level: float = 0.95) ->
     """Sets results side by side as plain text: models, protocols, and the ladder to read them by.
 
     Args:
-        rows: :func:`video_scores` (N, 10) by name, all of the same videos.
+        rows: `.video_scores` (N, 10) by name, all of the same videos.
         source: What was scored, such as the truth's version.
         level: Of the intervals of the Type scores.
 
@@ -49,7 +49,7 @@ def class_table(scores: ClassScores, classes: Sequence[str]) -> str:
     """Sets the scores of the classes out as plain text.
 
     Args:
-        scores: Of :func:`class_scores`.
+        scores: Of `.class_scores`.
         classes: Names of the K classes.
 
     Returns:
