@@ -17,7 +17,7 @@ from mediakit.demo import FPS, RATE, demo_frames, demo_sound
 from mediakit.io import Audio, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "tasks").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -138,6 +138,8 @@ def test_training(folder, monkeypatch, capsys):
 def test_no_page_has_blocks_that_nobody_runs():
     known = {"README.md": (1, 4), "training.md": (2, 1), "faces.md": (1, 0), "extract.md": (1, 1)}
     known["synthetic.md"] = (1, 1)
+    known["pseudo-labels.md"] = (1, 2)  # run in tests/parsing/test_labelling.py
+    known["parsing.md"] = (3, 5)  # run in tests/parsing/test_parsing_page.py
     for page in PAGES:
         found = (len(blocks(page, "python")), len(blocks(page, "bash")))
         assert found == known.get(page.name, (0, 0)), page.name
