@@ -16,11 +16,11 @@ import time
 import torch
 from torch import Tensor, nn
 
+from mediakit.parsing.annotations.tables import read_llp
 from mediakit.parsing.metrics import SCORES, oracle_predictions, video_scores
 from mediakit.parsing.scoreboard import score_table
-from mediakit.parsing.simulated_features import Difficulty
-from mediakit.parsing.simulation import SimulatedDataModule
-from mediakit.parsing.tables import read_llp
+from mediakit.parsing.simulation.data import SimulatedDataModule
+from mediakit.parsing.simulation.features import Difficulty
 
 THRESHOLDS = torch.linspace(0.1, 0.7, 13)
 PROBES = {

@@ -99,15 +99,15 @@ def generate(options: argparse.Namespace) -> None:
 
 def check_labels(options: argparse.Namespace) -> None:
     """Prints what is wrong in labels, and what they hold."""
-    from mediakit.parsing.labels import check_labels
+    from mediakit.parsing.annotations.labels import check_labels
 
     print(check_labels(options.folder, options.format, options.version, options.classes))
 
 
 def pseudo_label(options: argparse.Namespace) -> int:
     """Labels the seconds of videos by CLIP and CLAP; 1 if some files failed."""
-    from mediakit.parsing.labelling import pseudo_label_folder
-    from mediakit.parsing.pseudo import read_by_class
+    from mediakit.parsing.pseudo_labels.labelling import pseudo_label_folder
+    from mediakit.parsing.pseudo_labels.recipe import read_by_class
 
     left_out = ("run", "folder", "out", "labels", "quiet")
     given = {k: v for k, v in vars(options).items() if k not in left_out and v is not None}
@@ -138,7 +138,7 @@ def pseudo_label(options: argparse.Namespace) -> int:
 
 def ablate(options: argparse.Namespace) -> None:
     """Trains and scores a method, its baselines and its ablations."""
-    from mediakit.parsing.ablate import ablate_parsing
+    from mediakit.parsing.ablation.ablate import ablate_parsing
 
     given = {k: v for k, v in vars(options).items() if k not in ("run", "task", "quiet") and v is not None}
     print(ablate_parsing(**given, progress=not options.quiet))
@@ -153,6 +153,6 @@ def demo(options: argparse.Namespace) -> None:
 
 def _class_file(path: str) -> list[str]:
     """Names of classes, one a line."""
-    from mediakit.parsing.delimited import read_text
+    from mediakit.parsing.annotations.delimited import read_text
 
     return [line.strip() for line in read_text(Path(path)).splitlines() if line.strip()]

@@ -23,7 +23,11 @@ BUILD = ("-W", "-n", "--keep-going", "-q", "-b", "html")
 INSIDE = {
     *("mediakit.__main__", "mediakit.charts", "mediakit.cli", "mediakit.commands", "mediakit.demo", "mediakit.ledger"),
     *("mediakit.options",),
-    *("mediakit.parsing.label_files", "mediakit.parsing.section", "mediakit.parsing.teacher_files"),
+    *(
+        "mediakit.parsing.pseudo_labels.label_files",
+        "mediakit.parsing.section",
+        "mediakit.parsing.pseudo_labels.teacher_files",
+    ),
 }
 """Modules without an entry: the command line has a page of its own; plots of the report, its section on events and
 records of a run are plain dicts that nobody else reads; other modules' readers of files."""

@@ -19,7 +19,7 @@ _HOME = {
     "han_loss": "losses",
     "ParsingModule": "module",
     "ParsingDataModule": "data",
-    "SimulatedDataModule": "simulation",
+    "SimulatedDataModule": "simulation.data",
     "AVVPScore": "metrics",
     "avvp_scores": "metrics",
     "decide": "metrics",
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from mediakit.parsing.official import official_state as official_state
     from mediakit.parsing.predict import predict_file as predict_file
     from mediakit.parsing.result import ParsingResult as ParsingResult
-    from mediakit.parsing.simulation import SimulatedDataModule as SimulatedDataModule
+    from mediakit.parsing.simulation.data import SimulatedDataModule as SimulatedDataModule
 
 
 def __getattr__(name: str) -> Any:

@@ -14,10 +14,10 @@ from mediakit.base import BaseDataModule
 from mediakit.base import Split as Stage
 from mediakit.errors import MediakitError
 from mediakit.features import Card, FeatureFolder, same_encoder
+from mediakit.parsing.annotations.labels import DEFAULT_CLASSES, Format, read_labels
+from mediakit.parsing.annotations.tables import Annotations, Split, class_names
 from mediakit.parsing.dataset import ParsingDataset, cut_windows
 from mediakit.parsing.feature_files import FEATURES, ReadFeatures, Video, read_features, read_pseudo_labels, refuse
-from mediakit.parsing.labels import DEFAULT_CLASSES, Format, read_labels
-from mediakit.parsing.tables import Annotations, Split, class_names
 
 
 class ParsingDataModule(BaseDataModule):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mediakit.base import BaseModule, Split
 from mediakit.errors import MediakitError
-from mediakit.parsing.classes import class_names
+from mediakit.parsing.annotations.classes import class_names
 from mediakit.parsing.han import HAN
 from mediakit.parsing.losses import han_loss, mmcse_loss
 from mediakit.parsing.metrics import PROTOCOLS, AVVPScore, decide, oracle_predictions

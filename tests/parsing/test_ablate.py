@@ -16,10 +16,10 @@ from scipy import stats
 from mediakit.cli import main
 from mediakit.errors import MediakitError
 from mediakit.jobs import JobError
-from mediakit.parsing import ablate
-from mediakit.parsing.ablate import ROWS, SIZES, TUNED, WITHOUT, Size, ablate_parsing
-from mediakit.parsing.ablation_run import Run, train_run
-from mediakit.parsing.ablation_table import as_markdown, as_text, mean_interval, summarise
+from mediakit.parsing.ablation import ablate
+from mediakit.parsing.ablation.ablate import ROWS, SIZES, TUNED, WITHOUT, Size, ablate_parsing
+from mediakit.parsing.ablation.run import Run, train_run
+from mediakit.parsing.ablation.table import as_markdown, as_text, mean_interval, summarise
 from mediakit.parsing.error_ladder import error_ladder, error_predictions, error_shares
 from mediakit.parsing.metrics import PROTOCOLS, SCORES, avvp_scores, oracle_ladder
 from mediakit.parsing.module import ParsingModule
@@ -200,6 +200,7 @@ def test_more_rows_and_seeds_add_to_what_is_there(tmp_path, here):
     assert ablate_parsing(tmp_path, TINY, seeds=2, rows=["MM-CSE", "without FGSE"]) == text
 
 
+@pytest.mark.slow  # two processes import everything
 def test_a_killed_table_goes_on(tmp_path, here):
     # With worker processes, as the command has them.
     code = (

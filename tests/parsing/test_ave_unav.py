@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mediakit.errors import MediaError
-from mediakit.parsing.ave_unav import read_ave, read_unav
+from mediakit.parsing.annotations.ave_unav import read_ave, read_unav
 
 
 def write_ave(folder: Path, **splits: str) -> Path:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mediakit.errors import MediakitError
-from mediakit.parsing.label_noise import KINDS, corrupt
-from mediakit.parsing.label_statistics import LabelStatistics, sample_dense, sample_weak
 from mediakit.parsing.metrics import avvp_scores
+from mediakit.parsing.simulation.label_noise import KINDS, corrupt
+from mediakit.parsing.simulation.label_statistics import LabelStatistics, sample_dense, sample_weak
 
 
 def generator(seed: int = 0) -> torch.Generator:

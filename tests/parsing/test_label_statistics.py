@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mediakit.errors import MediakitError
-from mediakit.parsing.label_statistics import LabelStatistics, sample_dense, sample_weak
+from mediakit.parsing.annotations.tables import Annotations, read_llp
 from mediakit.parsing.metrics import oracle_ladder
-from mediakit.parsing.tables import Annotations, read_llp
+from mediakit.parsing.simulation.label_statistics import LabelStatistics, sample_dense, sample_weak
 
 COUNTS = ("sizes", "alone", "pairs", "extents", "runs", "lengths", "edges", "likeness")
 

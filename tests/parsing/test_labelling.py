@@ -16,10 +16,10 @@ from mediakit.encoders.backbones import import_torchvision
 from mediakit.errors import MediakitError
 from mediakit.io import Audio, read_audio, read_video, write_audio, write_video
 from mediakit.jobs import JobError
-from mediakit.parsing import labelling
 from mediakit.parsing.feature_files import read_pseudo_labels
-from mediakit.parsing.labelling import pseudo_label_folder
-from mediakit.parsing.zero_shot import ClapTeacher, ClipTeacher
+from mediakit.parsing.pseudo_labels import labelling
+from mediakit.parsing.pseudo_labels.labelling import pseudo_label_folder
+from mediakit.parsing.pseudo_labels.zero_shot import ClapTeacher, ClipTeacher
 from mediakit.synthetic.corpus import generate_clips
 
 CLASSES = ["dog", "rain_drops", "siren"]

@@ -6,7 +6,14 @@ import pytest
 
 from mediakit.cli import main
 from mediakit.errors import MediaError
-from mediakit.parsing.labels import check_labels, find_format, findings_report, labels_report, read_labels, splits_of
+from mediakit.parsing.annotations.labels import (
+    check_labels,
+    find_format,
+    findings_report,
+    labels_report,
+    read_labels,
+    splits_of,
+)
 
 WEAK = "filename\tevent_labels\n"
 EVENTS = "filename\tonset\toffset\tevent_labels\n"

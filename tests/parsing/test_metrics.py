@@ -14,6 +14,7 @@ from torch.distributed import destroy_process_group, init_process_group
 from torch.multiprocessing import spawn
 
 from mediakit.errors import MediakitError
+from mediakit.parsing.annotations.tables import read_llp
 from mediakit.parsing.metrics import (
     CLASS_SCORES,
     PROTOCOLS,
@@ -29,7 +30,6 @@ from mediakit.parsing.metrics import (
     video_scores,
 )
 from mediakit.parsing.scoreboard import class_table, score_table
-from mediakit.parsing.tables import read_llp
 
 
 def draw(videos, seconds, classes, density, seed):

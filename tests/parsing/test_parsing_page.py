@@ -14,8 +14,9 @@ from tiny_teachers import write_clap_teacher, write_clip_teacher
 
 from mediakit import extract
 from mediakit.cli import main
-from mediakit.parsing import ParsingModel, labelling, official_state
+from mediakit.parsing import ParsingModel, official_state
 from mediakit.parsing.event_files import read_events
+from mediakit.parsing.pseudo_labels import labelling
 from mediakit.synthetic import corpus, generate_clips
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tasks" / "parsing.md").read_text()

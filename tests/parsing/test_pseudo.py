@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mediakit.errors import MediaError, MediakitError
-from mediakit.parsing.classes import CLASS_LISTS
-from mediakit.parsing.pseudo import (
+from mediakit.parsing.annotations.classes import CLASS_LISTS
+from mediakit.parsing.pseudo_labels.recipe import (
     THRESHOLDS,
     VALOR,
     class_prompts,

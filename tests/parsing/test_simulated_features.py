@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mediakit.parsing.simulated_features import Difficulty, draw_features, draw_prototypes, mix, strengths
+from mediakit.parsing.simulation.features import Difficulty, draw_features, draw_prototypes, mix, strengths
 
 QUIET = {"noise": 0.0, "instance_spread": 0.0, "background": 0.0, "gain": 0.0}
 

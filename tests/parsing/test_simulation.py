@@ -5,11 +5,11 @@ import torch
 
 from mediakit.errors import MediakitError
 from mediakit.features import same_encoder
-from mediakit.parsing.label_statistics import LabelStatistics
+from mediakit.parsing.annotations.tables import read_llp
 from mediakit.parsing.metrics import avvp_scores
-from mediakit.parsing.simulated_features import ALIKE, Difficulty
-from mediakit.parsing.simulation import SimulatedDataModule
-from mediakit.parsing.tables import read_llp
+from mediakit.parsing.simulation.data import SimulatedDataModule
+from mediakit.parsing.simulation.features import ALIKE, Difficulty
+from mediakit.parsing.simulation.label_statistics import LabelStatistics
 
 QUIET = {"noise": 0.0, "instance_spread": 0.0, "background": 0.0, "gain": 0.0}
 SMALL = {"train": 300, "val": 40, "test": 600}

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mediakit.errors import MediaError, MediakitError
-from mediakit.parsing.classes import CLASS_LISTS, class_names, nearest_class
-from mediakit.parsing.delimited import read_rows
-from mediakit.parsing.tables import covered, read_folder, read_llp
+from mediakit.parsing.annotations.classes import CLASS_LISTS, class_names, nearest_class
+from mediakit.parsing.annotations.delimited import read_rows
+from mediakit.parsing.annotations.tables import covered, read_folder, read_llp
 from mediakit.synthetic.events import EventClips
 
 PETS = ("Dog", "Cat", "Bird")

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mediakit.errors import MediaError, MediakitError
-from mediakit.parsing.pseudo import pseudo_labels
-from mediakit.parsing.tables import Annotations
-from mediakit.parsing.thresholds import choose_threshold, tune_thresholds
+from mediakit.parsing.annotations.tables import Annotations
+from mediakit.parsing.pseudo_labels.recipe import pseudo_labels
+from mediakit.parsing.pseudo_labels.thresholds import choose_threshold, tune_thresholds
 
 
 def f_score(found, truth) -> float:

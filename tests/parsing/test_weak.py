@@ -3,7 +3,7 @@
 import pytest
 
 from mediakit.errors import MediakitError
-from mediakit.parsing.weak import match_rows, weak_labels
+from mediakit.parsing.pseudo_labels.weak import match_rows, weak_labels
 
 
 def test_a_table(tmp_path):

@@ -13,9 +13,9 @@ from tiny_teachers import CLIP, MEAN, STD, write_clap_teacher, write_clip_teache
 
 from mediakit.encoders.backbones import import_torchvision
 from mediakit.errors import MediakitError, MissingPackageError, WeightsError
-from mediakit.parsing import teacher_files
-from mediakit.parsing.pseudo import similarity
-from mediakit.parsing.zero_shot import ClapTeacher, ClipTeacher
+from mediakit.parsing.pseudo_labels import teacher_files
+from mediakit.parsing.pseudo_labels.recipe import similarity
+from mediakit.parsing.pseudo_labels.zero_shot import ClapTeacher, ClipTeacher
 
 SENTENCES = ["a photo of a dog.", "a photo of a blender.", "this is a sound of rain"]
 

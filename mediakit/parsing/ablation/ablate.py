@@ -20,8 +20,8 @@ from mediakit.io import write_text
 from mediakit.io.files import StrPath
 from mediakit.jobs import JobError, run_jobs
 from mediakit.ledger import claimed, sweep, write_json
-from mediakit.parsing.ablation_run import Run, open_data, reference_scores, train_run
-from mediakit.parsing.ablation_table import (
+from mediakit.parsing.ablation.run import Run, open_data, reference_scores, train_run
+from mediakit.parsing.ablation.table import (
     REFERENCE,
     Mean,
     ablation_tables,

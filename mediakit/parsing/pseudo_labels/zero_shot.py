@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from mediakit.encoders.identity import Identity, within
 from mediakit.encoders.video import resize_frames, unit_range
-from mediakit.parsing.teacher_files import load_clap, load_clip, optional
+from mediakit.parsing.pseudo_labels.teacher_files import load_clap, load_clip, optional
 
 CLIP_MODEL, CLIP_WEIGHTS = "ViT-L-14-quickgelu", "openai"
 """VALOR's picture teacher, by open_clip's names."""

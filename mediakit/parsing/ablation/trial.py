@@ -23,8 +23,8 @@ from mediakit.errors import require
 from mediakit.extract import extract_folder
 from mediakit.io import write_bytes
 from mediakit.io.files import StrPath
-from mediakit.parsing.tables import Split
-from mediakit.parsing.thresholds import choose_threshold
+from mediakit.parsing.annotations.tables import Split
+from mediakit.parsing.pseudo_labels.thresholds import choose_threshold
 from mediakit.synthetic.corpus import generate_clips
 
 if TYPE_CHECKING:

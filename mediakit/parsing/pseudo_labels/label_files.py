@@ -24,7 +24,7 @@ from mediakit.errors import MediaError, MediakitError
 from mediakit.features import read_array
 from mediakit.io import atomic_path, sha256
 from mediakit.ledger import make_folder, sweep, versions, write_json
-from mediakit.parsing.pseudo import MODALITIES, pseudo_labels
+from mediakit.parsing.pseudo_labels.recipe import MODALITIES, pseudo_labels
 
 SCHEMA = "mediakit.pseudo-labels/1"
 

@@ -12,9 +12,9 @@ import torch
 
 from mediakit.errors import MediaError
 from mediakit.io.files import StrPath
-from mediakit.parsing.classes import CLASS_LISTS, nearest_class
-from mediakit.parsing.delimited import Finding, read_text
-from mediakit.parsing.tables import Annotations, Occurrence, Split, paint, shared_ids
+from mediakit.parsing.annotations.classes import CLASS_LISTS, nearest_class
+from mediakit.parsing.annotations.delimited import Finding, read_text
+from mediakit.parsing.annotations.tables import Annotations, Occurrence, Split, paint, shared_ids
 
 _AVE_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 _UNAV_SUBSETS = {"train": "train", "val": "validation", "test": "test"}

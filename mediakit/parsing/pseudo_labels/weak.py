@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mediakit.errors import MediakitError
 from mediakit.io.files import StrPath
-from mediakit.parsing.labels import DEFAULT_CLASSES, find_format, read_labels, splits_of
-from mediakit.parsing.tables import CLASS_LISTS, Finding, class_names, read_weak
+from mediakit.parsing.annotations.labels import DEFAULT_CLASSES, find_format, read_labels, splits_of
+from mediakit.parsing.annotations.tables import CLASS_LISTS, Finding, class_names, read_weak
 
 
 def weak_labels(

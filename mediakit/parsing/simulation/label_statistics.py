@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mediakit.errors import MediakitError
-from mediakit.parsing.tables import Annotations
+from mediakit.parsing.annotations.tables import Annotations
 
 LONGEST = 16
 """Seconds of a video at most: a distribution over all 2^T patterns of on and off is held for each class."""
@@ -110,7 +110,9 @@ class LabelStatistics:
     @classmethod
     def llp(cls) -> LabelStatistics:
         """Counts in the validation split of Look, Listen and Parse (649 videos; Tian et al., ECCV 2020)."""
-        return cls.from_json(resources.files("mediakit.parsing").joinpath("llp_statistics.json").read_text("utf-8"))
+        return cls.from_json(
+            resources.files("mediakit.parsing.simulation").joinpath("llp_statistics.json").read_text("utf-8")
+        )
 
     def to_json(self) -> str:
         """The counts as text, one line an attribute."""

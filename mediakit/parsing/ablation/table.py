@@ -17,7 +17,7 @@ EXPLAINED = ("HAN", "HAN + pseudo-labels", REFERENCE)
 """Rows whose errors are taken apart."""
 _SHORT = {"audio": "A", "visual": "V", "av": "AV", "type": "Type", "event": "Event"}
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""What `mediakit.parsing.ablation_run.train_run` gave, by row and seed."""
+"""What `mediakit.parsing.ablation.run.train_run` gave, by row and seed."""
 Cells = list[tuple[str, list[str]]]
 """Lines of a table: a name, and what stands beside it."""
 

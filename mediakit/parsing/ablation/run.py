@@ -18,7 +18,7 @@ from mediakit.parsing.data import ParsingDataModule
 from mediakit.parsing.error_ladder import error_ladder
 from mediakit.parsing.metrics import PROTOCOLS, avvp_scores, decide, oracle_ladder
 from mediakit.parsing.module import ParsingModule
-from mediakit.parsing.simulation import SimulatedDataModule
+from mediakit.parsing.simulation.data import SimulatedDataModule
 
 # isort: split
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything

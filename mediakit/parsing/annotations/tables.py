@@ -19,11 +19,11 @@ from torch import Tensor
 
 from mediakit.errors import MediaError
 from mediakit.io.files import StrPath
-from mediakit.parsing.classes import CLASS_LISTS as CLASS_LISTS
-from mediakit.parsing.classes import class_names as class_names
-from mediakit.parsing.classes import nearest_class
-from mediakit.parsing.delimited import Finding as Finding
-from mediakit.parsing.delimited import read_rows
+from mediakit.parsing.annotations.classes import CLASS_LISTS as CLASS_LISTS
+from mediakit.parsing.annotations.classes import class_names as class_names
+from mediakit.parsing.annotations.classes import nearest_class
+from mediakit.parsing.annotations.delimited import Finding as Finding
+from mediakit.parsing.annotations.delimited import read_rows
 
 Split = Literal["train", "val", "test"]
 LONGEST = 86_400.0

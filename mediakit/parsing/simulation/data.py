@@ -1,8 +1,8 @@
 """LLP-sim: audio-visual video parsing on drawn features, where the truth of every second is known.
 
-LLP's own labels or labels drawn like them (`mediakit.parsing.label_statistics`), features of
-`mediakit.parsing.simulated_features`, pseudo-labels of `mediakit.parsing.label_noise`. There is no media behind it: it
-tests learning and evaluation, and says nothing about encoders.
+LLP's own labels or labels drawn like them (`mediakit.parsing.simulation.label_statistics`), features of
+`mediakit.parsing.simulation.features`, pseudo-labels of `mediakit.parsing.simulation.label_noise`. There is no media
+behind it: it tests learning and evaluation, and says nothing about encoders.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mediakit.base import BaseDataModule
 from mediakit.base import Split as Stage
 from mediakit.errors import MediakitError
 from mediakit.features import Card
-from mediakit.parsing.classes import CLASS_LISTS
-from mediakit.parsing.label_noise import corrupt
-from mediakit.parsing.label_statistics import LabelStatistics, sample_dense, sample_weak
-from mediakit.parsing.simulated_features import ALIKE, Difficulty, draw_features, draw_prototypes, strengths
-from mediakit.parsing.tables import Annotations, Split, read_llp
+from mediakit.parsing.annotations.classes import CLASS_LISTS
+from mediakit.parsing.annotations.tables import Annotations, Split, read_llp
+from mediakit.parsing.simulation.features import ALIKE, Difficulty, draw_features, draw_prototypes, strengths
+from mediakit.parsing.simulation.label_noise import corrupt
+from mediakit.parsing.simulation.label_statistics import LabelStatistics, sample_dense, sample_weak
 from mediakit.synthetic.clip import random_stream
 
 LLP_COUNTS: dict[Split, int] = {"train": 10_000, "val": 649, "test": 1_200}
@@ -52,7 +52,7 @@ class SimulatedDataModule(BaseDataModule):
 
     Args:
         labels: Folder of LLP's annotation files; None draws labels from the statistics of LLP that mediakit brings.
-        version: Of the audio events, ``"2020"`` or ``"2024"``; see `mediakit.parsing.tables.read_llp`.
+        version: Of the audio events, ``"2020"`` or ``"2024"``; see `mediakit.parsing.annotations.tables.read_llp`.
         train: Training videos: the first so many. None takes LLP's number, as for the other splits.
         val: Validation videos.
         test: Test videos.
@@ -63,7 +63,7 @@ class SimulatedDataModule(BaseDataModule):
         instance_spread: That of a video's instance of a class.
         background: That of a video.
         gain: That of the logarithm of an instance's strength.
-        confusion: Cosine of classes that are alike (`mediakit.parsing.simulated_features.ALIKE`), in [0, 1).
+        confusion: Cosine of classes that are alike (`mediakit.parsing.simulation.features.ALIKE`), in [0, 1).
         leak: Strength of a class in the modality in which it is not.
         smear: Share of a second that comes from its neighbours, in [0, 1).
         pseudo_f_audio: Segment-level F of the audio pseudo-labels, percent. The defaults lie halfway between the true

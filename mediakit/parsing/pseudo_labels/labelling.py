@@ -24,12 +24,12 @@ from mediakit.io.files import StrPath
 from mediakit.jobs import JobError, run_jobs
 from mediakit.ledger import claimed, sweep
 from mediakit.onepass import Encoders, extract_file
-from mediakit.parsing import label_files
-from mediakit.parsing.label_files import Record, Thresholds
-from mediakit.parsing.pseudo import MODALITIES, class_prompts, class_thresholds, similarity
-from mediakit.parsing.tables import Finding
-from mediakit.parsing.weak import match_rows, weak_labels
-from mediakit.parsing.zero_shot import CLAP_MODEL, CLIP_MODEL, ClapTeacher, ClipTeacher
+from mediakit.parsing.annotations.tables import Finding
+from mediakit.parsing.pseudo_labels import label_files
+from mediakit.parsing.pseudo_labels.label_files import Record, Thresholds
+from mediakit.parsing.pseudo_labels.recipe import MODALITIES, class_prompts, class_thresholds, similarity
+from mediakit.parsing.pseudo_labels.weak import match_rows, weak_labels
+from mediakit.parsing.pseudo_labels.zero_shot import CLAP_MODEL, CLIP_MODEL, ClapTeacher, ClipTeacher
 
 Threshold = float | Mapping[str, float] | None
 
@@ -110,9 +110,9 @@ def pseudo_label_folder(
     """Makes segment pseudo-labels of all videos in a folder and its sub-folders that have a weak label.
 
     Each second's sound and the picture in its middle are compared with a sentence for each class; what is more similar
-    than the class's threshold, and in the video's weak label, is labelled (VALOR, NeurIPS 2023; see `.pseudo`). A file
-    has as many seconds as `.extract_file` makes features for; one without sound (or pictures) has no audio (or visual)
-    labels set.
+    than the class's threshold, and in the video's weak label, is labelled (VALOR, NeurIPS 2023; see
+    `mediakit.parsing.pseudo_labels.recipe`). A file has as many seconds as `.extract_file` makes features for; one
+    without sound (or pictures) has no audio (or visual) labels set.
 
     Files that earlier runs finished are not done again, as long as their content and the settings are the same; files
     that failed are tried again. A script that calls this needs the guard ``if __name__ == "__main__":``, because worker

@@ -12,10 +12,10 @@ from torch.nn.utils.rnn import pad_sequence
 from mediakit.errors import MediaError, MediakitError
 from mediakit.features import read_array
 from mediakit.io.files import StrPath
-from mediakit.parsing.label_files import similarity_path
-from mediakit.parsing.pseudo import MODALITIES, pseudo_labels
-from mediakit.parsing.tables import Annotations
-from mediakit.parsing.weak import match_rows
+from mediakit.parsing.annotations.tables import Annotations
+from mediakit.parsing.pseudo_labels.label_files import similarity_path
+from mediakit.parsing.pseudo_labels.recipe import MODALITIES, pseudo_labels
+from mediakit.parsing.pseudo_labels.weak import match_rows
 
 
 class ThresholdChoice(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from mediakit.encoders.backbones import reach, import_torchvision
+from mediakit.encoders.backbones import import_torchvision, reach
 from mediakit.encoders.weight_files import WEIGHT_FILES, load_weights, read_state_dict
 from mediakit.errors import MediakitError, MissingPackageError, WeightsError, require
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mediakit.errors import MediaError, MediakitError
 from mediakit.io.files import StrPath
-from mediakit.parsing.ave_unav import read_ave, read_unav
-from mediakit.parsing.classes import CLASS_LISTS, class_names
-from mediakit.parsing.delimited import Finding
-from mediakit.parsing.tables import Annotations, Split, read_folder, read_llp, read_weak, shared_ids
+from mediakit.parsing.annotations.ave_unav import read_ave, read_unav
+from mediakit.parsing.annotations.classes import CLASS_LISTS, class_names
+from mediakit.parsing.annotations.delimited import Finding
+from mediakit.parsing.annotations.tables import Annotations, Split, read_folder, read_llp, read_weak, shared_ids
 
 Format = Literal["llp", "folder", "ave", "unav"]
 DEFAULT_CLASSES = {"llp": "llp", "folder": "events", "ave": "ave", "unav": "unav"}

@@ -1,0 +1,1 @@
+"""Label tables of the field: LLP, AVE, UnAV-100 and plain ones."""

@@ -1,0 +1,1 @@
+"""LLP-sim: drawn features and pseudo-labels where the truth is known."""
