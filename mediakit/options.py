@@ -101,6 +101,11 @@ def parser() -> argparse.ArgumentParser:
     parsing.add_argument("--seeds", type=_positive, metavar="N", default=3, help="runs of each variant (default: 3)")
     parsing.add_argument("--rows", type=_words, metavar="LIST", help="some of the variants, by name (default: all)")
     parsing.add_argument(
+        "--tune-all",
+        action="store_true",
+        help="tune every variant, not MM-CSE and HAN alone; four times the first seed",
+    )
+    parsing.add_argument(
         "--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: number of cores)"
     )
     parsing.add_argument("-q", "--quiet", action="store_true", help="do not tell what is done")

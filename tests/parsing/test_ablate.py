@@ -230,6 +230,14 @@ def test_a_killed_table_goes_on(tmp_path, here):
     assert all(name.endswith(".json") and name[0] != "." for name in names)
 
 
+def test_every_row_can_be_tuned(tmp_path, here):
+    rows = ["MM-CSE", "without FGSE"]
+    plain = ablate_parsing(tmp_path, TINY, seeds=1, rows=rows)
+    tuned = ablate_parsing(tmp_path, TINY, seeds=1, rows=rows, tune_all=True)
+    assert (plain.count("(taken)"), tuned.count("(taken)")) == (1, 2)
+    assert len(list((tmp_path / "runs").glob("without-fgse-*.json"))) == 2
+
+
 def test_other_settings_in_the_same_folder(tmp_path, here):
     ablate_parsing(tmp_path, TINY, seeds=1, rows=["HAN"])
     other = Size(**{**vars(TINY), "epochs": 2})

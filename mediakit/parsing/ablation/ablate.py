@@ -102,6 +102,7 @@ def ablate_parsing(
     seeds: int = 3,
     rows: Sequence[str] = ROWS,
     protocol: str = "mmcse",
+    tune_all: bool = False,
     workers: int = 1,
     progress: bool = False,
 ) -> str:
@@ -121,6 +122,8 @@ def ablate_parsing(
         seeds: How many; 0, 1, and so on. Each draws features, weights and order anew.
         rows: Variants, of `ROWS`; those that are tuned come first in any case, as far as they are asked for.
         protocol: Filter of the main scores, and of the choice of the best epoch, for all rows alike; see `.decide`.
+        tune_all: Whether what is taken off MM-CSE is tuned, too, instead of keeping MM-CSE's learning rate. A smaller
+            network often wants a larger one, so that a block which is off can cost more than the block is worth.
         workers: Processes, each with one thread.
         progress: Whether to tell on stderr what is done.
 
@@ -153,6 +156,7 @@ def ablate_parsing(
         write_json(root / "settings.json", settings)
         ablation = _Ablation(root, plan, data, protocol, workers, progress)
         families = [name for name in TUNED if name in rows or (name == REFERENCE and {*rows} & {*WITHOUT})]
+        families = rows if tune_all else families
         tuning = ablation.tune(families)
         results = ablation.train(rows, {name: float(found["chosen"]) for name, found in tuning.items()}, range(seeds))
         summary = summarise(results, protocol)
