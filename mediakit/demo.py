@@ -1,4 +1,4 @@
-"""``mediakit demo``: makes films of each kind, and pages that show what is seen in them; needs no network."""
+"""``mediakit demo``: makes films of each kind, trains a parsing model, and shows what is seen; needs no network."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mediakit.analyze import Analysis, analyze_file
 from mediakit.errors import MediaError, require
 from mediakit.gallery import Exhibit, read_exhibit, render_gallery
 from mediakit.io import Audio, write_text, write_video
+from mediakit.parsing.trial import run_trial
 from mediakit.report import write_json, write_page
 from mediakit.synthetic.clip import Clip
 from mediakit.synthetic.corpus import write_clip
@@ -26,22 +27,40 @@ WIDTH, HEIGHT = 640, 480
 _CUT = 5.5  # seconds: the portrait before, a still life after
 
 
-def run_demo(folder: str | os.PathLike[str] = "mediakit-demo", *, progress: bool = False) -> Path:
+def run_demo(
+    folder: str | os.PathLike[str] = "mediakit-demo",
+    *,
+    train: int = 120,
+    val: int = 20,
+    test: int = 40,
+    epochs: int = 20,
+    workers: int = 1,
+    progress: bool = False,
+) -> Path:
     """Makes four films and a page that shows three of them, truth beside what is seen in the file.
 
     ``events.mp4``, ``head.mp4`` and ``scene.mp4`` are generated clips whose truth is known; ``index.html`` shows it.
     ``demo.mp4`` is a photograph under a moving camera. Each film has its page of analysis beside it, ``events.html``
-    and so on; ``demo.json`` is that of the photograph as data. A second run writes the same bytes.
+    and so on; ``demo.json`` is that of the photograph as data. ``parsing.ckpt`` is a small model that was trained on
+    the films in ``clips``; it finds the events of ``events.mp4``. A second run writes the same bytes.
+
+    A script that calls this needs the guard ``if __name__ == "__main__":``, because worker processes import it.
 
     Args:
-        folder: Folder to write to; made if it is not there. Files of an earlier run are replaced.
+        folder: Folder to write to; made if it is not there. Files of an earlier run are replaced, all but the films of
+            ``clips`` and their features, which are used again.
+        train: Number of films that the model learns from; this and the next four as for `.run_trial`.
+        val: Number of films that its epoch is chosen on.
+        test: Number of films that it is scored on.
+        epochs: How often it sees the films that it learns from.
+        workers: Number of processes that make films and features.
         progress: Whether to show progress on stderr.
 
     Returns:
         Path of ``index.html``.
 
     Raises:
-        MediaError: The folder cannot be written.
+        MediaError: The folder cannot be written, or its clips were made otherwise.
     """
     out = Path(folder)
     try:
@@ -58,23 +77,26 @@ def run_demo(folder: str | os.PathLike[str] = "mediakit-demo", *, progress: bool
     scenes = Scenes(size=(180, 240), seconds=5)
     scene = scenes.clip(7)
     others = [scenes.clip(7, label) for label in scenes.groups[scene.group] if label != scene.label]
-    events = EventClips(size=(180, 240)).clip(93)
+    # Of the kinds of the test split, which the model has not met, and none of the films that it is scored on.
+    events = EventClips(split="test", size=(180, 240)).clip(1003)
     head = TalkingHeads(split="val", kinds=("real",), seconds=5, size=(360, 360)).clip(3)
+    trial = run_trial(out, train=train, val=val, test=test, epochs=epochs, workers=workers, progress=progress)
     page = render_gallery(
-        _exhibit(events, "events that are heard, seen or both", out / "events.mp4", progress),
+        _exhibit(events, "events that are heard, seen or both", out / "events.mp4", progress, trial.checkpoint),
         _exhibit(head, "a talking head", out / "head.mp4", progress),
         _exhibit(scene, "a scene whose sound tells its colour", out / "scene.mp4", progress),
         others,
         {"demo.html": "the analysis page of a photograph under a moving camera", "demo.json": "the same as data"},
+        trial,
     )
     write_text(out / "index.html", page)
     return out / "index.html"
 
 
-def _exhibit(clip: Clip, what: str, path: Path, progress: bool) -> Exhibit:
+def _exhibit(clip: Clip, what: str, path: Path, progress: bool, parsing: Path | None = None) -> Exhibit:
     _tell(what, path, progress)
     write_clip(clip, path)
-    return read_exhibit(clip, path, _analyze(path, progress))
+    return read_exhibit(clip, path, _analyze(path, progress, parsing))
 
 
 def _tell(what: str, path: Path, progress: bool) -> None:
@@ -82,9 +104,9 @@ def _tell(what: str, path: Path, progress: bool) -> None:
         print(f"{path}: drawing {what}", file=sys.stderr, flush=True)
 
 
-def _analyze(path: Path, progress: bool) -> Analysis:
+def _analyze(path: Path, progress: bool, parsing: Path | None = None) -> Analysis:
     """Looks at a film and writes the page about it."""
-    analysis = analyze_file(path, progress=progress)
+    analysis = analyze_file(path, parsing=parsing, progress=progress)
     write_page(analysis, path.with_suffix(".html"))
     return analysis
 

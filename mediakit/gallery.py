@@ -16,13 +16,19 @@ import numpy as np
 import torch
 
 from mediakit import __version__, motion
-from mediakit.analyze import Analysis, FaceSummary
+from mediakit.analyze import Analysis
 from mediakit.charts import curves
 from mediakit.errors import require
+from mediakit.face_summary import FaceSummary
 from mediakit.io import Frame, read_video
+from mediakit.parsing.events import MODALITIES, Event, events_to_segments, segments_to_events
+from mediakit.parsing.metrics import SCORES, avvp_scores, bootstrap_interval, mean_scores
+from mediakit.parsing.result import ParsingResult
+from mediakit.parsing.section import event_timeline
+from mediakit.parsing.trial import BASELINE, MODEL, Trial
 from mediakit.report import data_uri, shot, spectrogram, template
 from mediakit.synthetic.clip import Clip
-from mediakit.synthetic.event_clip import EventClip, Occurrence
+from mediakit.synthetic.event_clip import CLASSES, EventClip, Occurrence
 from mediakit.synthetic.heads import TalkingHead
 from mediakit.synthetic.palettes import to_rgb
 from mediakit.synthetic.scenes import Scene
@@ -139,16 +145,22 @@ def class_region(scene: Scene, others: Iterable[Scene], number: int) -> torch.Te
 
 
 def render_gallery(
-    events: Exhibit, head: Exhibit, scene: Exhibit, others: Sequence[Scene], links: Mapping[str, str] | None = None
+    events: Exhibit,
+    head: Exhibit,
+    scene: Exhibit,
+    others: Sequence[Scene],
+    links: Mapping[str, str] | None = None,
+    trial: Trial | None = None,
 ) -> str:
     """The page as text.
 
     Args:
-        events: Of an `.EventClip`.
+        events: Of an `.EventClip`; what a parsing model found in it is shown where it was analyzed with one.
         head: Of a `.TalkingHead`.
         scene: Of a `.Scene`.
         others: The same scene with the other classes of its group, at least one.
         links: Pages to name at the end: what each shows, by its address.
+        trial: How good that model is.
     """
     return template("gallery.html").render(
         version=__version__,
@@ -156,6 +168,7 @@ def render_gallery(
         head=_head(head),
         scene=_scene(scene, others),
         links=links or {},
+        trial=None if trial is None else _trial(trial),
     )
 
 
@@ -172,25 +185,63 @@ def _film(exhibit: Exhibit, still: int) -> dict[str, Any]:
 
 
 def _events(exhibit: Exhibit) -> dict[str, Any]:
-    clip, seconds = exhibit.clip, exhibit.clip.truth()["seconds"]
+    clip = exhibit.clip
     assert isinstance(clip, EventClip)
-    names = list(dict.fromkeys(event.label for event in clip.events))
+    result = exhibit.analysis.parsing
     return {
         **_film(exhibit, len(exhibit.frames) // 2),
         "said": [tell(occurrence) for occurrence in sorted(clip.occurrences, key=lambda o: (o.span, o.label))],
         "count": len(clip.events),
-        "names": names,
-        "lanes": {
-            modality: [
-                (100 * e.onset / seconds, 100 * (e.offset - e.onset) / seconds, names.index(e.label), e.label)
-                for e in clip.events
-                if e.modality == modality
-            ]
-            for modality in ("visual", "audio")
-        },
+        "names": list(dict.fromkeys(event.label for event in clip.events)),
+        "timeline": _timeline(clip, result),
+        "score": None if result is None else clip_score(clip, result),
         "strip": [data_uri(frame.image, "jpeg") for frame in exhibit.frames],
         "sound": _sound(exhibit),
     }
+
+
+def _timeline(clip: EventClip, result: ParsingResult | None) -> dict[str, Any]:
+    """The truth, and beneath each class what a model found of it."""
+    seconds = clip.truth()["seconds"]
+    true = segments_to_events(*clip.labels(), CLASSES, joint=True)
+    # AAC may make the file a little longer than the clip.
+    found = [e._replace(end=min(e.end, seconds)) for e in result.events if e.start < seconds] if result else []
+    labels = list(dict.fromkeys(event.label for event in (*true, *found)))
+
+    def drawn(events: Sequence[Event]) -> dict[str, Any]:
+        return event_timeline(events, labels, MODALITIES, seconds)
+
+    both = {"true": drawn(true)} | ({"found": drawn(found)} if result else {})
+    pairs = zip(*(chart["rows"] for chart in both.values()), strict=True)
+    rows = [(f"{name}, {what}", bars) for pair in pairs for what, (name, bars) in zip(both, pair, strict=True)]
+    told = f"Timeline of {len(true)} true events" + (f" and {len(found)} found ones" if result else "")
+    return {**both["true"], "rows": rows, "label": told}
+
+
+def clip_score(clip: EventClip, result: ParsingResult) -> float:
+    """Segment Type@AV, in percent, of what was found in a clip's file."""
+    truth = clip.labels()
+    found = events_to_segments(result.events, result.classes, len(result.frame_prob))
+    pairs = (labels[None] for labels in (*(side[: len(truth.audio)] for side in found), *truth))
+    return avvp_scores(*pairs)["segment_type"]
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    """The table of scores: what it is, the means over the films, and the interval of the last one."""
+    named = {
+        MODEL: (MODEL, ""),
+        BASELINE: (BASELINE, "each second by itself"),
+        "modality labels everywhere": ("told what is heard and what is seen", "marks it in every second"),
+        "weak labels everywhere": ("told what occurs", "marks it as heard and seen in every second"),
+        "nothing": ("marks nothing", "right where there is nothing"),
+    }
+    rows = []
+    for name, words in named.items():
+        means = mean_scores(trial.scores[name])
+        low, high = bootstrap_interval(100 * trial.scores[name][:, SCORES.index("segment_type")])
+        kinds = [means[f"segment_{kind}"] for kind in ("audio", "visual", "av", "type")]
+        rows.append((*words, kinds, (float(low), float(high))))
+    return {"rows": rows, "clips": trial.clips, "epochs": trial.epochs, "checkpoint": trial.checkpoint.name}
 
 
 def _sound(exhibit: Exhibit) -> dict[str, Any] | None:

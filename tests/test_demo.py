@@ -1,6 +1,7 @@
 """`mediakit demo` as a user meets it, from one run: its files, and a page of truth beside measurement."""
 
 import base64
+import functools
 import html
 import json
 import re
@@ -12,15 +13,25 @@ import pytest
 import torch
 
 from mediakit.errors import MissingPackageError
+from mediakit.parsing.data import ParsingDataModule
+from mediakit.parsing.metrics import avvp_scores, decide, oracle_ladder
 from mediakit.synthetic.events import EventClips
+from mediakit.weights import load
 
 FILMS = ("demo", "events", "head", "scene")
+SMALL = {"train": 6, "val": 2, "test": 3, "epochs": 3}
+RUN = f"""
+import functools, sys
+import mediakit.cli, mediakit.demo
+mediakit.demo.run_demo = functools.partial(mediakit.demo.run_demo, **{SMALL})
+sys.exit(mediakit.cli.main(["demo", "--out", sys.argv[1], *sys.argv[2:]]))
+"""
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "out"
-    command = [sys.executable, "-m", "mediakit", "demo", "--out", str(folder), "-q"]
+    command = [sys.executable, "-c", RUN, str(folder), "-q", "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{folder / 'index.html'}\n", "")
     return folder
@@ -42,7 +53,12 @@ def words(page: str) -> str:
 
 def test_files(demo):
     pages = {f"{name}{end}" for name in FILMS for end in (".mp4", ".html")}
-    assert {p.name for p in demo.iterdir()} == pages | {"demo.json", "index.html"}
+    rest = {"demo.json", "index.html", "parsing.ckpt", "clips", "features"}
+    assert {p.name for p in demo.iterdir()} == pages | rest
+    for split in ("train", "val", "test"):
+        assert len(list((demo / "clips" / split / "videos").iterdir())) == SMALL[split]
+        for feature in ("audio", "frames", "clips"):
+            assert len(list((demo / "features" / split / feature).iterdir())) == SMALL[split]
 
 
 def test_the_page_asks_nothing_from_the_network(demo, page):
@@ -65,15 +81,74 @@ def test_one_section_a_kind_with_its_film_inside(demo, page):
     assert len(page) < 6_000_000
 
 
+def lanes(page: str, what: str) -> set[tuple[str, str, int, int]]:
+    """Class, modality, start and end of the bars of one kind of row."""
+    drawn = set()
+    for label, bars in re.findall(rf'class="name"[^>]*>(\w+), {what}</div>\s*<div class="row"[^>]*>(.*)</div>', page):
+        for kind, left, width in re.findall(r'class="event (\w+)" style="left:([\d.]+)%;width:([\d.]+)%', bars):
+            drawn.add((label, kind, round(float(left) / 10), round((float(left) + float(width)) / 10)))
+    return drawn
+
+
 def test_true_events_are_told_and_drawn(page):
-    clip = EventClips(size=(180, 240)).clip(93)
-    bars = re.findall(r'class="bar" style="left:([\d.]+)%;width:([\d.]+)%;top:\d+px">(\w+)<', page)
-    drawn = {(name, float(left) / 10, (float(left) + float(width)) / 10) for left, width, name in bars}
-    assert len(bars) == len(clip.events)
-    assert drawn == {(e.label, e.onset, e.offset) for e in clip.events}
+    clip = EventClips(split="test", size=(180, 240)).clip(1003)
+    spoken = {"audio": "heard", "visual": "seen"}
+    both = {("bell", "both", 8, 10), ("ball", "both", 3, 5), ("ball", "both", 6, 10)}
+    assert lanes(page, "true") == {(e.label, spoken[e.modality], e.onset, e.offset) for e in clip.events} | both
     text = words(page)
-    for said in ("violin: only seen, 0–2 s", "siren: heard and seen, 0–4 s", "bell: heard 3–9 s, seen 3–6 s"):
+    for said in ("clock: only seen, 4–6 s", "bell: heard 8–10 s, seen 7–10 s", "ball: heard and seen, 3–5 s"):
         assert said in text
+
+
+def test_found_events_are_those_of_the_model(demo, page, capsys):
+    from mediakit.cli import main
+
+    command = ["analyze", str(demo / "events.mp4"), "--parsing", str(demo / "parsing.ckpt"), "--no-faces", "-q"]
+    assert main([*command, "--json", str(demo.parent / "again.json")]) == 0
+    found = json.loads((demo.parent / "again.json").read_text())["tasks"]["parsing"]["events"]
+    spoken = {"audio": "heard", "visual": "seen", "audio-visual": "both"}
+    told = {(e["label"], spoken[e["modality"]], round(e["start"]), round(min(e["end"], 10))) for e in found}
+    assert lanes(page, "found") == {event for event in told if event[2] < 10}
+    assert "Events" in words((demo / "events.html").read_text())
+
+
+def test_the_model_is_scored_on_unseen_clips(demo, page):
+    data = ParsingDataModule(str(demo / "features"), str(demo / "clips"), format="folder", segment_labels="dense")
+    data.setup("test")
+    (batch,) = data.test_dataloader()
+    truth = batch["true_audio"], batch["true_visual"]
+    module = load(demo / "parsing.ckpt")
+    with torch.inference_mode():
+        output = module(batch["audio"], batch["frames"], batch["clips"])
+    ladder = oracle_ladder(*truth, batch["labels"])
+    known = {
+        "this model": avvp_scores(*decide(output), *truth),
+        "told what is heard and what is seen": ladder["modality labels everywhere"],
+        "told what occurs": ladder["weak labels everywhere"],
+        "marks nothing": ladder["nothing"],
+    }
+    rows = dict(re.findall(r"<tr><th>([^<]+?)(?: <span[^>]*>[^<]*</span>)?</th>(<td>.*)</tr>", page))
+    assert [*rows] == ["this model", "logistic regression on the same features", *[*known][1:]]
+    for name, scores in known.items():
+        *three, mean, low, high = map(int, re.findall(r"\d+", re.sub(r"<[^>]+>", " ", rows[name])))
+        expected = [scores[f"segment_{kind}"] for kind in ("audio", "visual", "av", "type")]
+        assert [*three, mean] == pytest.approx(expected, abs=0.5001)
+        assert low <= mean <= high
+    text = words(page)
+    assert f"trained on {SMALL['train']} generated clips" in text
+    assert f"scored on {SMALL['test']} more" in text
+    assert {module.encoders[name]["weights"] for name in ("audio", "frames", "clips")} == {"synthetic"}
+
+
+def test_training_again_gives_the_same_model(demo):
+    from mediakit.parsing.trial import run_trial
+
+    before, state, threads = (demo / "parsing.ckpt").read_bytes(), torch.get_rng_state(), torch.get_num_threads()
+    trial = run_trial(demo, **SMALL)
+    assert trial.checkpoint.read_bytes() == before
+    assert trial.clips == {name: SMALL[name] for name in ("train", "val", "test")}
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
 
 
 def test_the_head_is_measured_as_it_is(page, found):
@@ -124,13 +199,20 @@ def test_the_photograph_under_a_moving_camera(found):
 
 @pytest.mark.slow
 def test_a_second_run_writes_the_same_bytes(demo):
-    before = {path.name: path.read_bytes() for path in demo.iterdir()}
-    subprocess.run([sys.executable, "-m", "mediakit", "demo", "--out", str(demo), "-q"], check=True)
-    assert {path.name: path.read_bytes() for path in demo.iterdir()} == before
+    def content(folder: Path) -> dict[Path, bytes]:
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = content(demo)
+    subprocess.run([sys.executable, "-c", RUN, str(demo), "-q"], check=True)
+    assert content(demo) == before
+    elsewhere = demo.with_name("elsewhere")
+    subprocess.run([sys.executable, "-c", RUN, str(elsewhere), "-q"], check=True)
+    assert content(elsewhere) == before
 
 
 @pytest.mark.slow
 def test_without_mediapipe(tmp_path, monkeypatch, capsys):
+    import mediakit.demo
     import mediakit.faces
     from mediakit.cli import main
 
@@ -138,6 +220,7 @@ def test_without_mediapipe(tmp_path, monkeypatch, capsys):
         raise MissingPackageError("Face tracking needs the package 'mediapipe'")
 
     monkeypatch.setattr(mediakit.faces, "open_detector", missing)
+    monkeypatch.setattr(mediakit.demo, "run_demo", functools.partial(mediakit.demo.run_demo, **SMALL))
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'index.html'}\n"

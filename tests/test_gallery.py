@@ -5,10 +5,22 @@ import math
 import pytest
 import torch
 
-from mediakit.analyze import analyze_file, summarize_track
-from mediakit.gallery import class_region, compare, compare_head, mean_hue, read_exhibit, render_gallery, tell
+from mediakit.analyze import analyze_file
+from mediakit.face_summary import summarize_track
+from mediakit.gallery import (
+    class_region,
+    clip_score,
+    compare,
+    compare_head,
+    mean_hue,
+    read_exhibit,
+    render_gallery,
+    tell,
+)
+from mediakit.parsing.events import Event, segments_to_events
+from mediakit.parsing.result import ParsingResult
 from mediakit.synthetic.corpus import write_clip
-from mediakit.synthetic.event_clip import Occurrence
+from mediakit.synthetic.event_clip import CLASSES, Occurrence
 from mediakit.synthetic.events import EventClips
 from mediakit.synthetic.heads import TalkingHeads
 from mediakit.synthetic.scenes import Scenes
@@ -91,6 +103,24 @@ def test_the_region_of_the_class_is_where_its_colour_is():
 )
 def test_events_in_words(heard, seen, text):
     assert tell(Occurrence("bell", heard, seen, "sine", 0.0, "filled", 10, 10, 20)) == text
+
+
+def test_the_score_of_one_clip():
+    clip = EventClips(split="test").clip(1003)
+
+    def score(events: list[Event], seconds: int = 10) -> float:
+        none = torch.zeros(len(CLASSES))
+        prob = torch.zeros(seconds, 2, len(CLASSES))
+        return clip_score(
+            clip, ParsingResult(CLASSES, 10.0, prob, none, none, none, tuple(events), {}, "mmcse", (), {}, {})
+        )
+
+    truth = segments_to_events(*clip.labels(), CLASSES, joint=True)
+    assert score(truth) == pytest.approx(100)
+    # The clock is only seen, so it counts in one of the three means, as one of three classes there.
+    assert score([event for event in truth if event.label != "clock"]) == pytest.approx(100 * (1 - 1 / 9))
+    late = Event(10.0, 10.05, "clock", "audio", 0.9)  # AAC made the file longer
+    assert score([*truth, late], 11) == pytest.approx(100)
 
 
 def test_a_page_without_a_face_detector(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mediakit.parsing.ablation.trial import fit_logistic
+from mediakit.parsing.trial import fit_logistic
 
 
 @pytest.mark.parametrize("decay", [1e-3, 1e-1])
