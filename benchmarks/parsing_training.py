@@ -251,6 +251,7 @@ def losses_and_operations(args: argparse.Namespace) -> dict:
     from torch.utils.flop_counter import FlopCounterMode
 
     inputs, labels = example(args)
+    torch.set_num_threads(1)  # operations are counted in this thread only
     found: dict = {"operations": {}}
     for who, network in networks(args.device).items():
         network.eval()
