@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -148,6 +150,9 @@ class BaseModule(LightningModule):
         if path := getattr(kept, "best_model_path", ""):
             score = getattr(kept, "best_model_score", None)
             self.print(path if score is None else f"{path}: best {kept.monitor}, {score:.4g}")
+            settings = Path(getattr(self.trainer.logger, "log_dir", None) or "", "config.yaml")
+            if settings.is_file():
+                self.print(f"to test it: mediakit test --config {settings} --ckpt_path {os.path.relpath(path)}")
 
     def on_validation_start(self) -> None:
         """Refuses features of other encoders."""

@@ -100,9 +100,20 @@ def _name_recipes(words: list[str]) -> list[str]:
             continue
         at, name = (number, value) if equals else (number + 1, "".join(words[number + 1 : number + 2]))
         if name in RECIPES and not os.path.exists(name):
+            _check_recipe(name, words)
             recipe = str(files("mediakit").joinpath(name).joinpath("recipe.yaml"))
             found[at] = f"{option}={recipe}" if equals else recipe
     return found
+
+
+def _check_recipe(name: str, words: list[str]) -> None:
+    """Says what a recipe leaves open, before the command line's long list of all options does."""
+    options = [word.partition("=")[0] for word in words]
+    settled = {"--data", "--data.features", "--data.init_args.features", "--print_config", "-h", "--help"}
+    if not settled & {*options} and options.count("--config") + options.count("-c") == 1:
+        raise MediakitError(
+            f"the recipe {name} needs data: --data.features DIR and --data.labels DIR (see docs/tasks/{name}.md)."
+        )
 
 
 def _check_checkpoint(words: list[str]) -> None:

@@ -48,7 +48,8 @@ def _features(text: str) -> tuple[str, ...]:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in text.split(",") if word]
+    words = (word.strip() for word in text.strip().removeprefix("[").removesuffix("]").split(","))
+    return [word for word in words if word]
 
 
 _words.__name__ = "list of names"
@@ -99,7 +100,9 @@ def parser() -> argparse.ArgumentParser:
     parsing.add_argument("--features", metavar="DIR", help="features of LLP (default: drawn ones, LLP-sim)")
     parsing.add_argument("--pseudo-labels", metavar="DIR", help="pseudo-labels that go with --features")
     parsing.add_argument("--seeds", type=_positive, metavar="N", default=3, help="runs of each variant (default: 3)")
-    parsing.add_argument("--rows", type=_words, metavar="LIST", help="some of the variants, by name (default: all)")
+    parsing.add_argument(
+        "--rows", type=_words, metavar="LIST", help="some variants, named as in the table: 'HAN,MM-CSE' (default: all)"
+    )
     parsing.add_argument(
         "--tune-all",
         action="store_true",

@@ -125,6 +125,7 @@ class ParsingModule(BaseModule):
             raise MediakitError(f"the network cannot be built: {error}.") from error
         self.val_score = AVVPScore(len(self.classes))
         self.test_scores: dict[str, AVVPScore] = {}
+        self._test_unit = "videos"
 
     def forward(self, audio: Tensor, frames: Tensor, clips: Tensor) -> ParsingOutput:
         """Parses a batch of features; see `.ParsingModel`."""
@@ -135,9 +136,14 @@ class ParsingModule(BaseModule):
         data = getattr(self.trainer, "datamodule", None)
         found = getattr(data, "classes", None)
         if found is not None and tuple(found) != self.classes:
+            alone = {
+                "the model": [name for name in self.classes if name not in found],
+                "the data": [name for name in found if name not in self.classes],
+            }
+            told = "; ".join(f"only in {side}: {', '.join(names[:3])}" for side, names in alone.items() if names)
             raise MediakitError(
-                f"the data has {len(found)} classes ({', '.join(found[:3])}, ...), the model {len(self.classes)} "
-                f"({', '.join(self.classes[:3])}, ...): give both the same --data.classes and --model.classes."
+                f"the data has {len(found)} classes, the model {len(self.classes)} ({told or 'in another order'}): "
+                "give both the same --data.classes and --model.classes."
             )
 
     def step(self, batch: Mapping[str, Any], split: Split) -> dict[str, Tensor]:
@@ -170,6 +176,8 @@ class ParsingModule(BaseModule):
             audio, visual = decide(output, self.protocol)
             self.val_score.update(audio & valid, visual & valid, *truth)
             return
+        if "start" in batch and bool((batch["start"] > 0).any()):
+            self._test_unit = "windows"  # of videos longer than T; the last two of a video may overlap
         found = {f"protocol {name}": decide(output, name) for name in PROTOCOLS}
         found |= oracle_predictions(*truth, batch["labels"])
         for name, (audio, visual) in found.items():
@@ -190,7 +198,7 @@ class ParsingModule(BaseModule):
         rows = {name: score.per_video() for name, score in self.test_scores.items()}
         classes = own.per_class()
         source = getattr(getattr(self.trainer, "datamodule", None), "source", "test split")
-        self.print(f"\n{score_table(rows, source)}\n\n{class_table(classes, self.classes)}\n")
+        self.print(f"\n{score_table(rows, source, unit=self._test_unit)}\n\n{class_table(classes, self.classes)}\n")
         self.test_scores.clear()
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:

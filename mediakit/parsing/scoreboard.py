@@ -9,13 +9,14 @@ from torch import Tensor
 from mediakit.parsing.metrics import ASPECTS, LEVELS, SCORES, ClassScores, bootstrap_interval, mean_scores
 
 
-def score_table(rows: Mapping[str, Tensor], source: str, level: float = 0.95) -> str:
+def score_table(rows: Mapping[str, Tensor], source: str, level: float = 0.95, unit: str = "videos") -> str:
     """Sets results side by side as plain text: models, protocols, and the ladder to read them by.
 
     Args:
         rows: `.video_scores` (N, 10) by name, all of the same videos.
         source: What was scored, such as the truth's version.
         level: Of the intervals of the Type scores.
+        unit: What was scored one by one.
 
     Returns:
         Lines of text.
@@ -29,7 +30,7 @@ def score_table(rows: Mapping[str, Tensor], source: str, level: float = 0.95) ->
     width = max(map(len, rows))
     head = f"{'A':>6}{'V':>6}{'AV':>6}{'Type':>6}{'':14}{'Event':>6}"
     lines = [
-        f"{source}: {counts.pop()} videos; F in percent, in brackets {level:.0%} bootstrap intervals over videos",
+        f"{source}: {counts.pop()} {unit}; F in percent, in brackets {level:.0%} bootstrap intervals over {unit}",
         f"{'':{width}}{'segment level':>24}{'':20}  {'event level':>24}",
         f"{'':{width}}{head}  {head}",
     ]

@@ -219,7 +219,7 @@ def test_bf16_trains_like_float32(tmp_path, trained):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model.classes=events"], r"the data has 25 classes \(Speech, .*the model 12 .*--data.classes"),
+        (["--model.classes=events"], r"the data has 25 classes, the model 12 .*siren.*Speech.*--data.classes"),
         (["--model.audio_dim=100"], "the audio features have 128 channels, not 100: --model.audio_dim 128"),
         (["--model.clips_dim=2"], "the clips features have 64 channels, not 2: --model.clips_dim 64"),
         (["--model.segments=5"], "the data has windows of 10 s, not 5: --model.segments 10"),
@@ -348,3 +348,22 @@ def test_settings_that_cannot_be(trained):
     for settings in ({"protocol": "none"}, {"schedule": "linear"}):
         with pytest.raises(MediakitError, match="there is no protocol"):
             ParsingModule(**settings)
+
+
+def test_a_later_run_leaves_the_model_of_an_earlier_one(tmp_path, capsys):
+    first = fit(tmp_path).read_bytes()
+    capsys.readouterr()
+    assert fit(tmp_path, "--seed_everything=7").read_bytes() == first
+    printed = capsys.readouterr().out
+    assert "best-v1.ckpt: best val/segment_type" in printed
+    command = printed.partition("to test it: mediakit ")[2].splitlines()[0].split()
+    assert command[-1] == "runs/parsing/best-v1.ckpt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert main(command) == 0
+
+
+def test_the_recipe_alone_names_what_it_needs(capsys):
+    assert main(["fit", "--config", "parsing", "--trainer.max_epochs=1"]) == 2
+    needed = "--data.features DIR and --data.labels DIR (see docs/tasks/parsing.md)"
+    assert capsys.readouterr().err == f"mediakit: the recipe parsing needs data: {needed}.\n"
