@@ -155,7 +155,7 @@ def test_closing_stops_the_workers(tmp_path):
     began = time.monotonic()
     results.close()
     assert not alive(pid)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 45  # not the minute that the nap lasts
 
 
 def misbehave_or_nap(name):
