@@ -11,7 +11,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,7 @@ from mediakit.errors import MediaError, MediakitError
 from mediakit.features import ENDINGS
 from mediakit.io import atomic_path, sha256
 from mediakit.io.files import StrPath
-from mediakit.jobs import JobError, run_jobs
+from mediakit.jobs import do_files, run_jobs
 from mediakit.ledger import claimed, finished, forget, made_path, settle, sweep, write_manifest, write_record
 from mediakit.onepass import Encoders, extract_file
 
@@ -154,8 +153,6 @@ def extract_folder(
         MediakitError: ``out`` holds features of other encoders or settings, or an encoder cannot be built.
         ValueError: An option is out of range.
     """
-    from tqdm import tqdm
-
     folder, out = Path(folder), Path(out)
     chosen = {"audio": (audio_model, audio_weights), "frames": (frame_model, frame_weights)}
     chosen["clips"] = (clip_model, clip_weights)
@@ -172,7 +169,7 @@ def extract_folder(
             for id, path in sorted(sources.items())
         ]
         records = _known(jobs, workers, progress)
-        resumed, failures = len(records), []
+        resumed = len(records)
         work = run_jobs(
             _extract,
             [job for job in jobs if job.id not in records],
@@ -182,24 +179,9 @@ def extract_folder(
             initargs=(settings,),
         )
         try:
-            with (
-                closing(work),
-                tqdm(
-                    None, "files", len(jobs), initial=resumed, unit="file", disable=not progress, smoothing=0.05
-                ) as bar,
-            ):
-                for job, result in work:
-                    if isinstance(result, str):
-                        raise MediakitError(f"{result} Files that are done stay done: run the same again then.")
-                    if isinstance(result, JobError):
-                        failures.append((job.path, result.problem))
-                    else:
-                        records[job.id] = result
-                    bar.set_postfix_str(f"{len(failures)} failed, {resumed} from earlier runs", refresh=False)
-                    bar.update()
+            failures = do_files(work, records, len(jobs), resumed, "files", progress)
         finally:
             sweep(out)  # workers that were stopped
-        failures.sort()
         told = {"features": settings.features, "frame_rate": settings.frame_rate, "seed": seed, "max_faces": max_faces}
         write_manifest(out, description, told, records, failures)
     return Extraction(out, len(records), resumed, tuple(failures), skipped)

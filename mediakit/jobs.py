@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, TypeVar
@@ -209,3 +210,45 @@ def _call(function: Callable[[T], R], item: T) -> R | JobError:
         return function(item)
     except Exception as error:
         return JobError(_text(error))
+
+
+def do_files(
+    work: Generator[tuple[Any, Any], None, None],
+    known: dict[str, Any],
+    total: int,
+    resumed: int,
+    what: str,
+    progress: bool,
+) -> list[tuple[str, str]]:
+    """Collects what `run_jobs` makes of files, with progress; one that fails costs itself alone.
+
+    Args:
+        work: Each job, which has ``id`` and ``path``, with its record, a `JobError`, or a text: why the run as a
+            whole cannot go on.
+        known: Records by id, those of earlier runs; the new ones are put there.
+        total: Number of files, those of earlier runs among them.
+        resumed: How many of them earlier runs did, for the display.
+        what: What the files are called on the progress bar.
+        progress: Whether to show progress with the time left on stderr.
+
+    Returns:
+        Path and problem of each file that failed, sorted.
+
+    Raises:
+        MediakitError: The run as a whole cannot go on.
+    """
+    failures: list[tuple[str, str]] = []
+    bar = require("tqdm", "Progress").tqdm(
+        None, what, total, initial=len(known), unit="file", disable=not progress, smoothing=0.05
+    )
+    with closing(work), bar:
+        for job, result in work:
+            if isinstance(result, str):
+                raise MediakitError(f"{result} Files that are done stay done: run the same again then.")
+            if isinstance(result, JobError):
+                failures.append((job.path, result.problem))
+            else:
+                known[job.id] = result
+            bar.set_postfix_str(f"{len(failures)} failed, {resumed} from earlier runs", refresh=False)
+            bar.update()
+    return sorted(failures)

@@ -11,16 +11,14 @@ On a CPU a training step is bound by memory traffic and by what autograd keeps. 
 
 from __future__ import annotations
 
-import functools
-import os
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mediakit.parsing.threads import each_part
 
 _EPS = 1e-8  # of F.cosine_similarity
 _SETTINGS = 3  # fields of `Folded` that are no tensors
@@ -115,7 +113,7 @@ class _FusedStack(torch.autograd.Function):
                 kept.append(saved)
             return part, same, across, kept
 
-        found = _each(x.device.type, run, parts, seeds)
+        found = each_part(x.device.type, run, parts, seeds)
         if any(ctx.needs_input_grad):
             ctx.settings, ctx.videos = settings, videos
             ctx.save_for_backward(*weights)
@@ -142,7 +140,7 @@ class _FusedStack(torch.autograd.Function):
             return [grad, *gradients]
 
         parts = [g.split(ctx.videos, dim=1) for g in (grad, grad_same, grad_across)]
-        found = _each(grad.device.type, run, kept, *parts)
+        found = each_part(grad.device.type, run, kept, *parts)
         of_weights = [sum(gradients[1:], gradients[0]) for gradients in zip(*(part[1:] for part in found), strict=True)]
         return torch.cat([part[0] for part in found], dim=1), None, None, *of_weights
 
@@ -150,33 +148,6 @@ class _FusedStack(torch.autograd.Function):
 def _layers(settings: Sequence[tuple[int, float, float]], weights: Sequence[Tensor]) -> list[Folded]:
     size = len(Folded._fields) - _SETTINGS
     return [Folded(*setting, *weights[n * size : (n + 1) * size]) for n, setting in enumerate(settings)]
-
-
-def _each(device: str, function: Callable[..., Any], *jobs: Sequence[Any]) -> list[Any]:
-    """Runs a function over parts, on as many threads as torch may use; each part is then computed by one thread.
-
-    Threads that work on parts of their own wait for one another once, those inside each operation thousands of times.
-    """
-
-    @torch.no_grad()
-    def quiet(*job: Any) -> Any:
-        with torch.autocast(device, enabled=False):
-            return function(*job)
-
-    threads = torch.get_num_threads()
-    if len(jobs[0]) == 1 or threads == 1:
-        return list(map(quiet, *jobs))
-    return list(_pool(threads, os.getpid()).map(quiet, *jobs))
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads inside which torch does not start further ones; a forked process has none of its parent's."""
-    pool = ThreadPoolExecutor(threads, "fgse", initializer=lambda: torch.set_num_threads(1))
-    for _ in pool.map(time.sleep, [0.01] * threads):
-        pass
-    torch.set_num_threads(threads)  # a thread's setting is its own, but also what later threads begin with
-    return pool
 
 
 class _Saved(NamedTuple):

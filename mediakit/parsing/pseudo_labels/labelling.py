@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from mediakit.errors import MediaError, MediakitError
 from mediakit.extract import find_media
 from mediakit.io import sha256
 from mediakit.io.files import StrPath
-from mediakit.jobs import JobError, run_jobs
+from mediakit.jobs import do_files, run_jobs
 from mediakit.ledger import claimed, sweep
 from mediakit.onepass import Encoders, extract_file
 from mediakit.parsing.annotations.tables import Finding
@@ -149,8 +148,6 @@ def pseudo_label_folder(
         MediakitError: No file has a weak label; ``out`` holds pseudo-labels made otherwise; a network cannot be had.
         ValueError: An option is out of range.
     """
-    from tqdm import tqdm
-
     folder, out, labels = Path(folder), Path(out), Path(labels)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -177,24 +174,13 @@ def pseudo_label_folder(
             _Job(str(folder / sources[id]), sources[id], id, weak[row], *shared) for id, row in sorted(rows.items())
         ]
         known, relabelled = _known(out, jobs, workers, thresholds, progress)
-        resumed, failures = len(known) - relabelled, []
+        resumed = len(known) - relabelled
         left = [job for job in jobs if job.id not in known]
         work = run_jobs(_label, left, workers=workers, timeout=timeout, initializer=_teachers, initargs=(settings,))
-        bar = tqdm(None, "videos", len(jobs), initial=len(known), unit="file", disable=not progress, smoothing=0.05)
         try:
-            with closing(work), bar:
-                for job, result in work:
-                    if isinstance(result, str):
-                        raise MediakitError(f"{result} Files that are done stay done: run the same again then.")
-                    if isinstance(result, JobError):
-                        failures.append((job.path, result.problem))
-                    else:
-                        known[job.id] = result
-                    bar.set_postfix_str(f"{len(failures)} failed, {resumed} from earlier runs", refresh=False)
-                    bar.update()
+            failures = do_files(work, known, len(jobs), resumed, "videos", progress)
         finally:
             sweep(out, label_files.FOLDERS)  # workers that were stopped
-        failures.sort()
         unlabelled = sorted(path for id, path in sources.items() if id not in rows)
         label_files.write_manifest(out, made, thresholds, labels.name, known, failures, unlabelled)
     missing = len(weak.keys() - {*rows.values()})
