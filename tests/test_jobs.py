@@ -146,10 +146,9 @@ def test_options_out_of_range_fail_at_the_call(options):
 
 
 def test_closing_stops_the_workers(tmp_path):
-    results = run_jobs(misbehave_or_nap, ["one", str(tmp_path / "pid")], workers=2)
-    assert next(results) == ("one", "ONE")
-    wait_until((tmp_path / "pid").exists)
-    wait_until((tmp_path / "pid").read_text)
+    nap, one = ("nap", tmp_path / "pid"), ("one", tmp_path / "pid")
+    results = run_jobs(nap_or_see, [nap, one], workers=2)
+    assert next(results) == (one, "ONE")
     pid = int((tmp_path / "pid").read_text())
     assert alive(pid)
     began = time.monotonic()
@@ -158,8 +157,13 @@ def test_closing_stops_the_workers(tmp_path):
     assert time.monotonic() - began < 45  # not the minute that the nap lasts
 
 
-def misbehave_or_nap(name):
-    return nap(name) if os.sep in name else misbehave(name)
+def nap_or_see(job):
+    """A nap, or a job that ends once the nap has begun: the iterator hands out work only while somebody waits."""
+    name, pid_file = job
+    if name == "nap":
+        return nap(pid_file)
+    wait_until(lambda: pid_file.exists() and pid_file.read_text())
+    return misbehave(name)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
