@@ -1,4 +1,4 @@
-"""One pass over one file: what it is, its sound, its pictures, its faces and its events."""
+"""One pass over one file: what it is, its sound, its pictures, its faces, whether they are genuine, and its events."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from mediakit.summary import PictureSummarizer, PictureSummary, SoundSummarizer,
 from mediakit.tracks import FaceTracks
 
 if TYPE_CHECKING:
+    from mediakit.deepfake.predict import DeepfakeDetector
+    from mediakit.deepfake.result import DeepfakeResult
     from mediakit.faces import Detector
     from mediakit.parsing.predict import FileParser, Parser
     from mediakit.parsing.result import ParsingResult
@@ -45,8 +47,8 @@ TASKS = {
     ),
     "deepfake": (
         "Is the face genuine?",
-        "Needs a deepfake detector and its weights, which this version does not have yet. It will read the curves of "
-        "head pose and expression in the section on faces.",
+        "Needs a detector, and none was given: `mediakit fit --config deepfake` trains one on genuine videos, for "
+        "--deepfake CKPT.",
     ),
     "colorize": (
         "Colours from sound",
@@ -71,6 +73,7 @@ class Analysis:
         absent: Why a section has nothing to show.
         warnings: What was wrong with the file and could be worked around.
         parsing: Its events, None where no parsing model was given.
+        deepfake: The verdict on its faces, None where no detector was given.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Analysis:
     absent: dict[str, str]
     warnings: tuple[str, ...]
     parsing: ParsingResult | None = None
+    deepfake: DeepfakeResult | None = None
 
     @property
     def still(self) -> bool:
@@ -127,6 +131,7 @@ class Analysis:
                 "tasks": {
                     **{name: {"status": "no model", "needs": needs} for name, (_, needs) in TASKS.items()},
                     **({"parsing": {"status": "parsed", **self.parsing.to_dict()}} if self.parsing else {}),
+                    **({"deepfake": {"status": "judged", **self.deepfake.to_dict()}} if self.deepfake else {}),
                 },
                 "absent": self.absent,
                 "warnings": list(self.warnings),
@@ -142,9 +147,10 @@ def analyze_file(
     max_faces: int = 4,
     parsing: str | os.PathLike[str] | Parser | None = None,
     encoder_weights: Mapping[str, str] | None = None,
+    deepfake: str | os.PathLike[str] | DeepfakeDetector | None = None,
     progress: bool = False,
 ) -> Analysis:
-    """Looks at a media file: container, streams, sound, key frames, faces and, with a model for it, events.
+    """Looks at a media file: container, streams, sound, key frames, faces; with models, events and genuineness.
 
     Every frame is decoded once for everything that needs it, and memory does not grow with the length of the file but
     for the face landmarks (about 6 kB a detection) and the features that a parsing model reads (some kB a second).
@@ -157,6 +163,7 @@ def analyze_file(
         parsing: Checkpoint of a parsing model, or the loaded `.ParsingModule`.
         encoder_weights: Weight files by feature (audio, frames, clips) of the encoders that the parsing model was
             trained with, where its checkpoint alone does not lead to them.
+        deepfake: Checkpoint of a deepfake detector, or the loaded `.DeepfakeModule`; it needs ``faces``.
         progress: Whether to show progress with the time left on stderr.
 
     Returns:
@@ -164,22 +171,26 @@ def analyze_file(
 
     Raises:
         MediaError: The file is missing, unreadable, or nothing in it can be decoded.
-        WeightsError: ``face_model`` or ``parsing`` was given and is no such model, or the weights of an encoder are not
-            at hand.
+        WeightsError: ``face_model``, ``parsing`` or ``deepfake`` was given and is no such model, the weights of an
+            encoder are not at hand, or there is no face model for ``deepfake``.
         MediakitError: An encoder has other weights than the one that the parsing model was trained with.
+        ValueError: ``deepfake`` was given without ``faces``.
     """
+    if deepfake is not None and not faces:
+        raise ValueError("a deepfake detector reads faces: leave faces=True")
     info = probe(path)
     source = Path(path)
     absent: dict[str, str] = {}
-    sound = pictures = packets = found = None
+    sound = pictures = packets = tracks = None
     failure: MediaError | None = None
     parser = None if parsing is None else _open_parser(parsing, encoder_weights)
+    judge, checkpoint = (None, None) if deepfake is None else _open_judge(deepfake)
     with ExitStack() as stack:
         detector = None
         if not faces:
             absent["faces"] = "Faces were not looked for (--no-faces)."
         elif info.video:
-            detector = _open_detector(face_model, max_faces, absent)
+            detector = _open_detector(face_model, max_faces, absent, needed=judge is not None)
             if detector is not None:
                 stack.callback(detector.close)
         digest = sha256(source)
@@ -197,7 +208,7 @@ def analyze_file(
         if info.video:
             try:
                 packets = scan_packets(source)
-                pictures, found = _summarize_pictures(source, info, detector, parser, progress)
+                pictures, tracks = _summarize_pictures(source, info, detector, parser, progress)
             except MediaError as error:
                 failure, absent["pictures"] = error, _sentence(error)
                 absent.setdefault("faces", "There are no pictures to look for faces in.")
@@ -207,8 +218,14 @@ def analyze_file(
     if sound is None and pictures is None:
         raise failure or MediaError(source, "has neither pictures nor sound", "Choose a video, sound or image file.")
     events = None if parser is None else parser.finish(packets if pictures else None)
+    found = None if tracks is None or pictures is None else _summarize_faces(tracks, pictures)
+    verdict = None
+    if judge is not None:
+        from mediakit.deepfake.predict import detect_tracks
+
+        verdict = detect_tracks(judge, tracks, info=info, packets=packets, digest=digest, checkpoint=checkpoint)
     told = tuple(dict.fromkeys(str(w.message) for w in caught if str(source) in str(w.message)))
-    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told, events)
+    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told, events, verdict)
 
 
 def _summarize_sound(path: Path, info: MediaInfo, progress: bool) -> SoundSummary:
@@ -226,7 +243,7 @@ def _summarize_sound(path: Path, info: MediaInfo, progress: bool) -> SoundSummar
 
 
 def _open_detector(
-    face_model: str | os.PathLike[str] | None, max_faces: int, absent: dict[str, str]
+    face_model: str | os.PathLike[str] | None, max_faces: int, absent: dict[str, str], needed: bool
 ) -> Detector | None:
     """The face detector, or None with the reason in ``absent``; a model that was asked for must be there."""
     from mediakit.faces import open_detector
@@ -234,7 +251,7 @@ def _open_detector(
     try:
         return open_detector(face_model, max_faces)
     except (MissingPackageError, WeightsError) as error:
-        if face_model is not None:
+        if face_model is not None or needed:
             raise
         absent["faces"] = _sentence(error)
         return None
@@ -248,9 +265,19 @@ def _open_parser(parsing: str | os.PathLike[str] | Parser, encoder_weights: Mapp
     return FileParser(parsing, weights=encoder_weights)
 
 
+def _open_judge(
+    deepfake: str | os.PathLike[str] | DeepfakeDetector,
+) -> tuple[DeepfakeDetector, str | os.PathLike[str] | None]:
+    from mediakit.deepfake.predict import load_detector
+
+    if isinstance(deepfake, (str, os.PathLike)):
+        return load_detector(deepfake), deepfake
+    return deepfake, None
+
+
 def _summarize_pictures(
     path: Path, info: MediaInfo, detector: Detector | None, parser: FileParser | None, progress: bool
-) -> tuple[PictureSummary, FacesSummary | None]:
+) -> tuple[PictureSummary, FaceTracks | None]:
     from mediakit.faces import track_faces
 
     summarizer = PictureSummarizer()
@@ -275,11 +302,13 @@ def _summarize_pictures(
     pictures = summarizer.finish()
     if not pictures.frames:
         raise MediaError(path, "holds no picture that can be decoded", "Try the original file.")
-    if found is None:
-        return pictures, None
+    return pictures, found
+
+
+def _summarize_faces(found: FaceTracks, pictures: PictureSummary) -> FacesSummary:
     times = tuple(k.time for k in pictures.key_frames)
     tracks = tuple(summarize_track(track, times) for track in found.tracks)
-    return pictures, FacesSummary(found.detector, found.frames, found.frames_with_face, found.dropped, tracks)
+    return FacesSummary(found.detector, found.frames, found.frames_with_face, found.dropped, tracks)
 
 
 @contextmanager

@@ -64,6 +64,34 @@ def curves(
     return plot(f"Curves over time: {extremes}{unit}", 150, time_ticks(start, end), labels, series=series)
 
 
+def orbit(
+    label: str, x: torch.Tensor, y: torch.Tensor, *, unit: str = "", least_span: float, height: int = 190
+) -> dict[str, Any]:
+    """One curve of y over x, both ``(P,)``, such as a phase portrait: a signal and its speed.
+
+    Args:
+        label: What a screen reader says.
+        x: Values; NaN breaks the curve.
+        y: Likewise.
+        unit: Written behind the numbers of both axes.
+        least_span: Both axes span at least this much, so that noise does not look like motion.
+        height: Pixels.
+    """
+    placed, ticks = [], []
+    for values in (x, y):
+        finite = values[torch.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
+        room = max(0.06 * (high - low), (least_span - (high - low)) / 2)
+        low, high = low - room, high + room
+        placed.append((values - low) / (high - low))
+        marks = round_ticks(low, high, 4)
+        digits = max(0, -math.floor(math.log10(marks[1] - marks[0]))) if len(marks) > 1 else 2
+        texts = [f"{mark + 0.0:.{digits}f}{unit}".replace("-", "−") for mark in marks]
+        ticks.append([(round(100 * (m - low) / (high - low), 2), t) for m, t in zip(marks, texts, strict=True)])
+    path = _path(placed[0] * 1000, 100 - placed[1] * 100)
+    return plot(label, height, ticks[0], ticks[1], series=[{"name": label, "path": path}])
+
+
 def _path(x: torch.Tensor, y: torch.Tensor) -> str:
     """An SVG path that breaks where a value is missing."""
     text, pen = "", "M"

@@ -17,8 +17,11 @@ from contextlib import contextmanager
 from mediakit.errors import MediakitError
 from mediakit.options import TRAINING, parser
 
-RECIPES = ("parsing",)
-"""Tasks whose recipe comes with the package."""
+RECIPES = {
+    "deepfake": ("root", "--data.root DIR"),
+    "parsing": ("features", "--data.features DIR and --data.labels DIR"),
+}
+"""Tasks whose recipe comes with the package, the option that it leaves open, and how to give it."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -109,11 +112,10 @@ def _name_recipes(words: list[str]) -> list[str]:
 def _check_recipe(name: str, words: list[str]) -> None:
     """Says what a recipe leaves open, before the command line's long list of all options does."""
     options = [word.partition("=")[0] for word in words]
-    settled = {"--data", "--data.features", "--data.init_args.features", "--print_config", "-h", "--help"}
+    option, advice = RECIPES[name]
+    settled = {"--data", f"--data.{option}", f"--data.init_args.{option}", "--print_config", "-h", "--help"}
     if not settled & {*options} and options.count("--config") + options.count("-c") == 1:
-        raise MediakitError(
-            f"the recipe {name} needs data: --data.features DIR and --data.labels DIR (see docs/tasks/{name}.md)."
-        )
+        raise MediakitError(f"the recipe {name} needs data: {advice} (see docs/tasks/{name}.md).")
 
 
 def _check_checkpoint(words: list[str]) -> None:

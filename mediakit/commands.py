@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mediakit.errors import MediaError, MediakitError
+
+if TYPE_CHECKING:
+    from mediakit.tracks import FaceTracks
 
 
 def analyze(options: argparse.Namespace) -> None:
@@ -16,7 +21,7 @@ def analyze(options: argparse.Namespace) -> None:
 
     if options.output is None and options.json is None and not options.events:
         options.output = Path(options.video).name + ".html"
-    _check_events(options)
+    _check_models(options)
     _check_outputs(options.video, options.json, options.output, *options.events)
     analysis = analyze_file(
         options.video,
@@ -25,6 +30,7 @@ def analyze(options: argparse.Namespace) -> None:
         max_faces=options.max_faces,
         parsing=options.parsing,
         encoder_weights=_encoder_weights(options),
+        deepfake=options.deepfake,
         progress=not options.quiet,
     )
     for text in analysis.warnings:
@@ -40,11 +46,13 @@ def analyze(options: argparse.Namespace) -> None:
         print(path)
 
 
-def _check_events(options: argparse.Namespace) -> None:
+def _check_models(options: argparse.Namespace) -> None:
     from mediakit.parsing.event_files import check_ending
 
     if options.parsing is None and (options.events or _encoder_weights(options)):
         raise MediakitError("analyze: --events and weights of encoders need a parsing model: --parsing CKPT")
+    if options.deepfake is not None and options.no_faces:
+        raise MediakitError("analyze: --deepfake judges faces: leave out --no-faces")
     for path in options.events:
         check_ending(path)
 
@@ -134,6 +142,72 @@ def pseudo_label(options: argparse.Namespace) -> int:
         "have no file"
     )
     return 1 if found.failed else 0
+
+
+def robustness(options: argparse.Namespace) -> None:
+    """Writes how much of a face's motion survives compression."""
+    from mediakit.deepfake.robustness_page import robustness_report
+
+    def tell(name: str) -> None:
+        if not options.quiet:
+            print(f"{options.video}: {name}", file=sys.stderr, flush=True)
+
+    page = robustness_report(
+        options.video,
+        options.out,
+        options.crf,
+        options.scale,
+        deepfake=options.deepfake,
+        face_model=options.face_model,
+        progress=tell,
+    )
+    print(page)
+
+
+def enroll(options: argparse.Namespace) -> None:
+    """Writes how one person moves."""
+    from mediakit.deepfake.person import PersonModel
+    from mediakit.io import check_readable, check_writable
+
+    for path in options.videos:
+        check_readable(path)
+    check_writable(options.output)
+
+    def recordings() -> Iterator[FaceTracks]:
+        for number, path in enumerate(options.videos, 1):
+            if not options.quiet:
+                print(f"{path} ({number} of {len(options.videos)})", file=sys.stderr, flush=True)
+            yield _face_tracks(path, options.face_model)
+
+    try:
+        model = PersonModel.fit(recordings(), options.videos, options.seconds)
+    except ValueError as error:
+        raise MediakitError(f"enroll: {error}") from error
+    model.save(options.output)
+    print(f"{options.output}: {model}")
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Prints how a recording compares with a person."""
+    from mediakit.deepfake.person import PersonModel
+    from mediakit.ledger import write_json
+
+    model = PersonModel.load(options.person)
+    if options.json is not None:
+        _check_outputs(options.video, options.json)
+    result = model.score(_face_tracks(options.video, options.face_model))
+    print(f"{options.video}: {result}")
+    if options.json is not None:
+        write_json(Path(options.json), {"video": options.video, "person": options.person, **result.to_dict()})
+        print(options.json)
+
+
+def _face_tracks(path: str, face_model: str | None) -> FaceTracks:
+    """Of a video, or as they were saved."""
+    from mediakit.faces import track_faces
+    from mediakit.tracks import FaceTracks
+
+    return FaceTracks.load(path) if path.endswith(".safetensors") else track_faces(path, model=face_model)
 
 
 def ablate(options: argparse.Namespace) -> None:

@@ -175,22 +175,31 @@ def savgol(x: Tensor, window: int = 7, order: int = 2, deriv: int = 0, rate: flo
 def _rts_gains(missing: list[bool], rate: float, cutoff: float) -> tuple[NDArray[Any], ...]:
     """Transition, filter gains (T, 2) and smoother gains (T, 2, 2) of the constant-velocity model: no data in them."""
     dt = 1 / rate
-    transition = np.array([[1.0, dt], [0.0, 1.0]])
     # White acceleration of density (2π cutoff)⁴ against white measurement noise of density 1.
-    noise = (2 * math.pi * cutoff) ** 4 * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
-    measurement = 1 / dt
-    covariance = _PRIOR * measurement * np.diag([1.0, rate**2])
+    q00, q01, q11 = ((2 * math.pi * cutoff) ** 4 * share for share in (dt**3 / 3, dt**2 / 2, dt))
+    r = 1 / dt
+    p00, p01, p11 = _PRIOR * r, 0.0, _PRIOR * r * rate**2  # the covariance
     gains, smoothers = np.zeros((len(missing), 2)), np.zeros((len(missing), 2, 2))
-    for t, lost in enumerate(missing):
+    for t, lost in enumerate(missing):  # by hand: matrices of two rows cost NumPy more in calls than in sums
         if t:
-            predicted = transition @ covariance @ transition.T + noise
-            smoothers[t - 1] = np.linalg.solve(predicted, transition @ covariance).T
-            covariance = predicted
+            f00, f01 = p00 + dt * p01, p01 + dt * p11  # first row of transition @ covariance
+            n00, n01, n11 = f00 + dt * f01 + q00, f01 + q01, p11 + q11
+            scale = 1 / (n00 * n11 - n01 * n01)
+            smoothers[t - 1] = (
+                ((f00 * n11 - p01 * n01) * scale, (p01 * n00 - f00 * n01) * scale),
+                ((f01 * n11 - p11 * n01) * scale, (p11 * n00 - f01 * n01) * scale),
+            )
+            p00, p01, p11 = n00, n01, n11
         if not lost:
-            gains[t] = covariance[:, 0] / (covariance[0, 0] + measurement)
-            # Joseph's form stays symmetric and positive where the prior is vague.
-            keep = np.eye(2) - np.outer(gains[t], [1.0, 0.0])
-            covariance = keep @ covariance @ keep.T + measurement * np.outer(gains[t], gains[t])
+            k0, k1 = p00 / (p00 + r), p01 / (p00 + r)
+            gains[t] = k0, k1
+            # Joseph's form stays positive where the prior is vague.
+            p00, p01, p11 = (
+                (1 - k0) ** 2 * p00 + r * k0 * k0,
+                (1 - k0) * (p01 - k1 * p00) + r * k0 * k1,
+                p11 - 2 * k1 * p01 + k1 * k1 * p00 + r * k1 * k1,
+            )
+    transition = np.array([[1.0, dt], [0.0, 1.0]])
     return transition, gains, smoothers
 
 

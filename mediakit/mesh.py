@@ -53,6 +53,9 @@ SEMANTIC_GROUPS: dict[str, tuple[int, ...]] = {
 SEMANTIC = tuple(i for group in SEMANTIC_GROUPS.values() for i in group)
 """The 86 points that carry meaning, group after group; closed under :data:`MIRROR`."""
 
+KEYPOINTS = tuple(sorted({*SEMANTIC, *RIGID, 82, 312, 87, 317}))
+"""The points that pose, expression and its scalars are read from; the last four are inner lips."""
+
 OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),

@@ -162,11 +162,13 @@ def face_template(points: Tensor, valid: Tensor | None = None, iterations: int =
     usable = torch.isfinite(points).all(-1).all(-1) & (interocular_distance(points) > 0)
     frames = _spread(usable if valid is None else usable & valid, max_frames)
     shapes = to_face_frame(points[frames].double())
-    template = shapes[len(shapes) // 2]
-    for _ in range(iterations):
-        template = torch.nanmean(procrustes(shapes[:, list(RIGID)], template[list(RIGID)]).invert(shapes), dim=0)
-        template = template / interocular_distance(template)
-    right, left = EYE_CORNERS
+    rigid, right, left = shapes[:, list(RIGID)], *EYE_CORNERS
+    template = rigid[len(rigid) // 2]
+    for _ in range(iterations):  # only what frames are aligned on needs to settle
+        pose = procrustes(rigid, template)
+        mean = torch.nanmean(pose.invert(rigid), dim=0)
+        template = mean / torch.linalg.vector_norm(mean[RIGID.index(left)] - mean[RIGID.index(right)])
+    template = torch.nanmean(pose.invert(shapes), dim=0)
     x = template[left] - template[right]
     y = template[10] - template[152]
     z = torch.linalg.cross(x, y)

@@ -40,6 +40,16 @@ def _amount(text: str) -> float:
 _amount.__name__ = "positive amount"
 
 
+def _rate_factor(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 51:
+        raise ValueError
+    return number
+
+
+_rate_factor.__name__ = "rate factor (0 to 51)"
+
+
 def _features(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if not {*names} <= {"audio", "frames", "clips", "faces"}:
@@ -134,6 +144,9 @@ def parser() -> argparse.ArgumentParser:
         analyze.add_argument(
             f"--{kind}-weights", metavar="FILE", help=f"weight file of the {kind} encoder that CKPT was trained with"
         )
+    analyze.add_argument(
+        "--deepfake", metavar="CKPT", help="judge its faces with this detector, a checkpoint of `mediakit fit`"
+    )
     analyze.add_argument("--no-faces", action="store_true", help="do not look for faces")
     analyze.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
     analyze.add_argument("--max-faces", type=_positive, default=4, metavar="N", help="most faces a frame (default: 4)")
@@ -161,6 +174,21 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     demo.add_argument("--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: cores)")
     demo.set_defaults(run=commands.demo)
+
+    enroll = subparsers.add_parser("enroll", help="learn from genuine recordings how one person moves")
+    enroll.add_argument(
+        "videos",
+        metavar="VIDEO",
+        nargs="+",
+        help="recordings of one person, each of another occasion, 3 or more, better 20; or face tracks (.safetensors)",
+    )
+    enroll.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write (.safetensors)")
+    enroll.add_argument(
+        "--seconds", type=_amount, metavar="N", default=10.0, help="length of what is compared (default: 10)"
+    )
+    enroll.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
+    enroll.add_argument("-q", "--quiet", action="store_true", help="do not tell what is done")
+    enroll.set_defaults(run=commands.enroll)
 
     extract = subparsers.add_parser("extract", help="turn a folder of videos into features, resumable and in parallel")
     extract.add_argument("folder", metavar="FOLDER", help="videos and sound files, also in its sub-folders")
@@ -212,6 +240,9 @@ def parser() -> argparse.ArgumentParser:
                 "split only, face_blend, reenactment (default: all of the split)",
             )
             made.add_argument("--identities", type=_positive, metavar="N", help="number of people (default: 12)")
+            made.add_argument(
+                "--pairs", action="store_true", default=None, help="one twin of each genuine clip, kinds by turns"
+            )
         if kind == "scenes":
             made.add_argument("--groups", type=_positive, metavar="N", help="number of groups (default: 4)")
             made.add_argument("--hue-from", choices=("class", "group"), help="what fixes the hue (default: class)")
@@ -267,6 +298,37 @@ def parser() -> argparse.ArgumentParser:
     pseudo.add_argument("--use-damaged", action="store_true", help="take what is intact of damaged files")
     pseudo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     pseudo.set_defaults(run=commands.pseudo_label)
+
+    robust = subparsers.add_parser("robustness", help="say how much of a face's motion survives compression")
+    robust.add_argument("video", metavar="VIDEO", help="a film in which one face is followed for a second or longer")
+    robust.add_argument("-o", "--out", metavar="DIR", required=True, help="folder to write the page and its numbers to")
+    robust.add_argument(
+        "--crf",
+        type=_rate_factor,
+        nargs="+",
+        metavar="N",
+        default=[23, 32, 40],
+        help="rate factors of libx264, 0 to 51 (default: 23 32 40)",
+    )
+    robust.add_argument(
+        "--scale",
+        type=_amount,
+        nargs="*",
+        metavar="X",
+        default=[0.5],
+        help="factors of width and height, each at the first rate factor (default: 0.5)",
+    )
+    robust.add_argument("--deepfake", metavar="CKPT", help="also tell this detector's verdict on each version")
+    robust.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
+    robust.add_argument("-q", "--quiet", action="store_true", help="do not tell what is done")
+    robust.set_defaults(run=commands.robustness)
+
+    verify = subparsers.add_parser("verify", help="say whether somebody moves like a person that was enrolled")
+    verify.add_argument("video", metavar="VIDEO", help="recording that claims to be of the person, or its face tracks")
+    verify.add_argument("--person", metavar="FILE", required=True, help="what `mediakit enroll` wrote")
+    verify.add_argument("--json", metavar="FILE", help="also write the findings as JSON")
+    verify.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
+    verify.set_defaults(run=commands.verify)
 
     for name, text in TRAINING.items():  # listed here for --help; main() hands them to LightningCLI
         subparsers.add_parser(name, help=text, add_help=False)

@@ -17,6 +17,7 @@ import torch
 from mediakit import __version__
 from mediakit.analyze import RATE, TASKS, Analysis
 from mediakit.charts import clock, curves, plot, time_ticks
+from mediakit.deepfake.section import deepfake_section, spoken
 from mediakit.errors import require
 from mediakit.face_summary import FacesSummary, FaceSummary
 from mediakit.io import VideoStream, encode_image, write_text
@@ -101,10 +102,11 @@ def render_page(analysis: Analysis) -> str:
         hidden=len(tracks) - len(shown),
         still=still,
         events=analysis.parsing and events_section(analysis.parsing, TASKS["parsing"][0], still),
+        deepfake=analysis.deepfake and deepfake_section(analysis.deepfake, TASKS["deepfake"][0]),
         tasks=[
-            (*task, "no model given" if name == "parsing" else "not in this version")
+            (*task, "not in this version" if name == "colorize" else "no model given")
             for name, task in TASKS.items()
-            if name != "parsing" or analysis.parsing is None
+            if getattr(analysis, name, None) is None
         ],
     )
 
@@ -120,7 +122,7 @@ def template(name: str) -> Any:
 
 
 def headline(analysis: Analysis) -> str:
-    """One to three sentences that say what is in the file."""
+    """One to four sentences that say what is in the file."""
     pictures, sound, faces = analysis.pictures, analysis.sound, analysis.faces
     length = _spoken(analysis.duration)
     if pictures is None:
@@ -146,7 +148,8 @@ def headline(analysis: Analysis) -> str:
         text += f" The file is damaged: pictures could be read for {_spoken(decoded)} only."
     elif analysis.warnings:
         text += " The file is damaged; what follows may be wrong in places."
-    return text if faces is None else f"{text} {_faces_seen(faces)}"
+    text = text if faces is None else f"{text} {_faces_seen(faces)}"
+    return text if analysis.deepfake is None or not analysis.deepfake.tracks else f"{text} {spoken(analysis.deepfake)}"
 
 
 def _faces_seen(faces: FacesSummary) -> str:

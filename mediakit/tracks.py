@@ -31,12 +31,14 @@ class FaceTrack:
         valid: ``(T,)`` bool, whether the face was really detected in that frame.
         time: ``(T,)`` float64, seconds from the start of the file.
         denoised: Landmarks after the flow filter of :mod:`mediakit.denoise`, or None if it was not asked for.
+        flow_failures: Share in [0, 1] of the flow filter's points that failed its forward-backward check, or None.
     """
 
     points: torch.Tensor
     valid: torch.Tensor
     time: torch.Tensor
     denoised: torch.Tensor | None = None
+    flow_failures: float | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -92,6 +94,7 @@ class FaceTracks:
             "frames_with_face": self.frames_with_face,
             "dropped": self.dropped,
             "cuts": self.cuts,
+            "flow_failures": [track.flow_failures for track in self.tracks],
             "detector": self.detector,
         }
         # One metadata entry only: safetensors keeps several in no stable order.
@@ -119,8 +122,15 @@ class FaceTracks:
             raise MediaError(
                 path, "is no file of face tracks", "Make one with mediakit.track_faces(VIDEO).save(FILE)."
             ) from error
+        failures = header.get("flow_failures") or [None] * header["tracks"]  # not in files of 0.1.0
         tracks = tuple(
-            FaceTrack(tensors[f"{n}.points"], tensors[f"{n}.valid"], tensors[f"{n}.time"], tensors.get(f"{n}.denoised"))
+            FaceTrack(
+                tensors[f"{n}.points"],
+                tensors[f"{n}.valid"],
+                tensors[f"{n}.time"],
+                tensors.get(f"{n}.denoised"),
+                failures[n],
+            )
             for n in range(header["tracks"])
         )
         return cls(
@@ -201,6 +211,7 @@ class OpenTrack:
             torch.from_numpy(valid),
             torch.from_numpy(time),
             denoised,
+            None if self.filter is None else self.filter.failure_rate,
         )
 
 

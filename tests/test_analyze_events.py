@@ -94,7 +94,7 @@ def test_page_json_and_event_files(media, checkpoint, tmp_path, capfd):
     assert "Events heard and seen" in shown
     assert "trained on generated media alone" in shown
     assert "Model: parser.ckpt (Readout)" in shown
-    assert "no model given" not in shown
+    assert "Needs a parsing model" not in shown
 
 
 def test_event_files_alone_make_no_page(media, checkpoint, tmp_path, monkeypatch, capfd):

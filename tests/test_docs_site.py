@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ("-W", "-n", "--keep-going", "-q", "-b", "html")
 INSIDE = {
     *("mediakit.__main__", "mediakit.charts", "mediakit.cli", "mediakit.commands", "mediakit.demo", "mediakit.ledger"),
-    *("mediakit.options",),
+    *("mediakit.deepfake.section", "mediakit.options"),
     *(
         "mediakit.parsing.pseudo_labels.label_files",
         "mediakit.parsing.section",

@@ -43,26 +43,61 @@ def test_imports_what_there_is(notebook):
         assert hasattr(importlib.import_module(module), name), f"{module} has no {name}"
 
 
-@pytest.mark.slow
-def test_parsing(tmp_path):
+def executed(name: str, folder: Path) -> list[dict]:
+    """The cells of a notebook with what they put out; files go to the folder."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (extra dev)")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed (extra dev)")
     import nbformat
 
-    notebook = nbformat.read(TUTORIALS / "parsing.ipynb", as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}})
+    notebook = nbformat.read(TUTORIALS / name, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}})
     client.execute()
-    errors = [o for cell in notebook.cells for o in cell.get("outputs", ()) if o.get("name") == "stderr"]
-    assert errors == []
-    text = printed(notebook.cells)
+    return notebook.cells
+
+
+def complaints(cells: list[dict]) -> list[str]:
+    """What cells wrote to standard error."""
+    return [o["text"] for cell in cells for o in cell.get("outputs", ()) if o.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+def test_parsing(tmp_path):
+    cells = executed("parsing.ipynb", tmp_path)
+    assert complaints(cells) == []
+    text = printed(cells)
     type_at_av = {
         name: float(values.split()[3])
         for name, values in re.findall(r"^(protocol mmcse|weak labels everywhere) +(.*)$", text, flags=re.MULTILINE)
     }
     assert type_at_av["protocol mmcse"] > type_at_av["weak labels everywhere"] + 10
     assert "WEBVTT" in text
-    shown = printed(notebook.cells, "text/html")
+    shown = printed(cells, "text/html")
     assert shown.count("<iframe") == 2
     assert shown.count("class=&quot;event heard&quot;") >= 3
     assert shown.count("data:image/jpeg") == 10
     assert (tmp_path / "parsing-tutorial" / "best.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_deepfake(tmp_path):
+    mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
+    if not hasattr(mediapipe, "solutions"):
+        pytest.skip("this MediaPipe bundles no face model")
+    cells = executed("deepfake.ipynb", tmp_path)
+    progress = re.compile(r"\s*((videos|views \(\w+\)):[^\n]*\s*)*")
+    assert [text for text in complaints(cells) if not progress.fullmatch(text)] == []
+    text = printed(cells)
+    # In phase space the smoothed mouth is much slower than the genuine one, and so is the tempo a person can check.
+    genuine, smoothed = (float(length) for length in re.findall(r"path ([\d.]+) IOD a second", text))
+    assert smoothed < 0.6 * genuine
+    assert "out of range: Tempo of the mouth" in text
+    # Ranked better than chance by more than its few films can do by accident (1 of 20 orders).
+    assert float(re.search(r"^AUC ([\d.]+)$", text, flags=re.MULTILINE)[1]) > 0.8
+    assert re.search(r"^heads-test-0-0000\d-oversmooth: ", text, flags=re.MULTILINE)
+    low, high = (float(x) for x in re.search(r"^belief ([\d.]+) to ([\d.]+),", text, flags=re.MULTILINE).groups())
+    assert 0 <= low <= high <= 1
+    shown = printed(cells, "text/html")
+    assert shown.count("<iframe") == 3
+    assert shown.count("data:image/jpeg") == 2
+    assert all(f"person {number}" in shown for number in range(6))
+    assert (tmp_path / "deepfake-tutorial" / "best.ckpt").is_file()

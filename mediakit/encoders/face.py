@@ -8,10 +8,23 @@ from torch import Tensor
 from mediakit import motion
 from mediakit.denoise import kalman_rts
 from mediakit.encoders.identity import Encoder
-from mediakit.mesh import N_POINTS, SEMANTIC
+from mediakit.mesh import KEYPOINTS, N_POINTS, RIGID, SEMANTIC, SEMANTIC_GROUPS
 
-SIGNALS = {"pose": 10, "expression": 3 * len(SEMANTIC), "scalars": len(motion.EXPRESSION_NAMES)}
+JITTER_GROUPS = (*SEMANTIC_GROUPS, "rigid")
+"""Parts of the face whose jitter is told apart."""
+
+SIGNALS = {
+    "pose": 10,
+    "expression": 3 * len(SEMANTIC),
+    "scalars": len(motion.EXPRESSION_NAMES),
+    "jitter": 10 + len(JITTER_GROUPS),
+}
 """What :class:`FaceEncoder` can give, and how many numbers a frame each is."""
+
+_KEY = list(KEYPOINTS)
+_SEMANTIC = [KEYPOINTS.index(i) for i in SEMANTIC]
+_GROUPS = [[KEYPOINTS.index(i) for i in group] for group in (*SEMANTIC_GROUPS.values(), RIGID)]
+_STILL = 1e-4  # IOD: what counts as no jitter at all
 
 
 class FaceEncoder(Encoder):
@@ -22,6 +35,8 @@ class FaceEncoder(Encoder):
     - ``expression``: displacement in IOD of the 86 points :data:`mediakit.mesh.SEMANTIC` from the track's median, head
       movement taken out; 258 numbers, point by point.
     - ``scalars``: the 8 numbers :data:`mediakit.motion.EXPRESSION_NAMES`, in IOD, relative to the median face.
+    - ``jitter``: what smoothing took away, 17 numbers: of the 10 of ``pose``, then the natural logarithm of its rms in
+      IOD (at least 1e-4) over each of the parts of the face ``JITTER_GROUPS``. Generators leave traces there.
 
     All of it is relative to the track that is given, so give whole tracks and cut windows from the result.
 
@@ -44,6 +59,8 @@ class FaceEncoder(Encoder):
         super().__init__()
         if not signals or set(signals) - set(SIGNALS) or len(set(signals)) < len(signals):
             raise ValueError(f"signals must be some of {', '.join(SIGNALS)}, each once; not {signals!r}")
+        if "jitter" in signals and smooth is None:
+            raise ValueError("jitter is what smoothing takes away: give smooth a frequency")
         if rate <= 0 or (smooth is not None and smooth <= 0):
             raise ValueError(
                 f"rate and smooth are frequencies above 0 Hz (smooth may be None), not {rate} and {smooth}"
@@ -95,14 +112,30 @@ class FaceEncoder(Encoder):
 
     def _encode(self, points: Tensor, valid: Tensor) -> Tensor:
         points = torch.where(valid[:, None, None], points, float("nan"))
-        if self.smooth is not None:
-            points = kalman_rts(points, self.rate, self.smooth)
-        pose = motion.head_pose(points, motion.face_template(points, valid))
+        template = motion.face_template(points, valid)
+        key = points[:, _KEY]  # nothing else is looked at
+        smooth = key if self.smooth is None else kalman_rts(key, self.rate, self.smooth)
+        pose = motion.head_pose(_whole(smooth), template)
         parts = {}
-        if "pose" in self.slices:
+        if "pose" in self.slices or "jitter" in self.slices:
             parts["pose"] = motion.pose_signal(pose, valid)
-        if len(self.slices) > len(parts):
-            shape, neutral = motion.aligned_shape(points, pose), motion.neutral_shape(points, pose, valid)
-            parts["expression"] = (shape - neutral)[:, SEMANTIC, :].flatten(1)
-            parts["scalars"] = motion.expression_scalars(shape) - motion.expression_scalars(neutral)
+        face = motion.aligned_shape(smooth, pose)
+        if "expression" in self.slices or "scalars" in self.slices:
+            neutral = motion.neutral_shape(smooth, pose, valid)
+            parts["expression"] = (face - neutral)[:, _SEMANTIC].flatten(1)
+            parts["scalars"] = motion.expression_scalars(_whole(face)) - motion.expression_scalars(_whole(neutral))
+        if "jitter" in self.slices:
+            seen = motion.head_pose(_whole(key), template)
+            error = (motion.aligned_shape(key, seen) - face).square().mean(-1)
+            rms = torch.stack([error[:, group].mean(-1).sqrt() for group in _GROUPS], dim=-1)
+            parts["jitter"] = torch.cat(
+                [motion.pose_signal(seen, valid) - parts["pose"], rms.clamp_min(_STILL).log()], dim=-1
+            )
         return torch.cat([parts[signal] for signal in self.signals], dim=-1)
+
+
+def _whole(key: Tensor) -> Tensor:
+    """The key points ``(..., P, 3)`` in their places of a mesh that holds nothing else."""
+    mesh = key.new_full((*key.shape[:-2], N_POINTS, 3), float("nan"))
+    mesh[..., _KEY, :] = key
+    return mesh

@@ -5,13 +5,7 @@ Films of the test split have timbres, noises, styles and backdrops that training
 
 from __future__ import annotations
 
-import io
-import logging
-import sys
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,21 +13,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mediakit.errors import require
 from mediakit.extract import extract_folder
 from mediakit.io import write_bytes
 from mediakit.io.files import StrPath
 from mediakit.parsing.annotations.tables import Split
 from mediakit.parsing.pseudo_labels.thresholds import choose_threshold
 from mediakit.synthetic.corpus import generate_clips
+from mediakit.trials import MODEL, announce, fit_logistic, fit_to_bytes, quiet_thread
 
 if TYPE_CHECKING:
     from mediakit.parsing.data import ParsingDataModule
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 FEATURES = ("audio", "frames", "clips")
-MODEL = "this model"
-"""Row of a trial: the network."""
 BASELINE = "logistic regression on the same features"
 """Row of a trial: what the network has to beat."""
 BATCH = 16
@@ -48,7 +40,7 @@ class Trial:
         checkpoint: The model, as ``mediakit fit`` writes it.
         clips: Number of films of each split.
         epochs: How long the model was trained; the best epoch on val was kept.
-        scores: `.video_scores` (N, 10) of the test films, by row: `MODEL`, `BASELINE`, and those of
+        scores: `.video_scores` (N, 10) of the test films, by row: `.MODEL`, `BASELINE`, and those of
             `.oracle_predictions`.
     """
 
@@ -96,8 +88,7 @@ def run_trial(
     folder = Path(folder)
     for split, count in zip(SPLITS, (train, val, test), strict=True):
         clips, features = folder / "clips" / split, folder / "features" / split
-        if progress:
-            print(f"{clips}: {count} films with events, and their features", file=sys.stderr, flush=True)
+        announce(f"{clips}: {count} films with events, and their features", progress)
         videos = generate_clips("events", clips, count, split=split, fps=_FPS, workers=workers, progress=progress)
         extract_folder(videos, features, features=FEATURES, workers=workers, progress=progress)
     data = ParsingDataModule(
@@ -105,7 +96,7 @@ def run_trial(
     )
     sets = {split: data.dataset(split) for split in SPLITS}
     checkpoint = folder / "parsing.ckpt"
-    with _one_quiet_thread():
+    with quiet_thread(progress):
         dims = {f"{name}_dim": sets["train"].tensors[name].shape[-1] for name in FEATURES}
         write_bytes(checkpoint, _fit(data, dims, epochs, progress))
         unseen = sets["test"].tensors
@@ -117,63 +108,16 @@ def run_trial(
     return Trial(checkpoint, {split: len(found) for split, found in sets.items()}, epochs, scores)
 
 
-@contextmanager
-def _one_quiet_thread() -> Iterator[None]:
-    """One thread adds in one order; what Lightning tells is not for those who watch a demo."""
-    threads, log = torch.get_num_threads(), logging.getLogger("pytorch_lightning")
-    level = log.level
-    torch.set_num_threads(1)
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
-        torch.set_num_threads(threads)
-
-
 def _fit(data: ParsingDataModule, dims: Mapping[str, Any], epochs: int, progress: bool) -> bytes:
     """Trains; returns the checkpoint of the best epoch."""
-    from mediakit.parsing.module import ParsingModule  # first: it makes torchvision importable
+    from mediakit.parsing.module import ParsingModule
 
-    from pytorch_lightning import Trainer  # isort: skip
-    from pytorch_lightning.callbacks import ModelCheckpoint
-
-    torch.manual_seed(0)
-    module = ParsingModule(
-        "events", **dims, hidden=64, heads=4, layers=1, lr=2e-3, weight_decay=1e-2, schedule="cosine"
-    )
-    with tempfile.TemporaryDirectory() as temporary:
-        best = ModelCheckpoint(temporary, "best", monitor="val/segment_type", mode="max", save_weights_only=True)
-        trainer = Trainer(
-            accelerator="cpu",
-            max_epochs=epochs,
-            gradient_clip_val=1.0,
-            num_sanity_val_steps=0,
-            logger=False,
-            callbacks=[best, _epoch_bar(epochs, progress)],
-            enable_progress_bar=False,
-            enable_model_summary=False,
+    def build() -> ParsingModule:
+        return ParsingModule(
+            "events", **dims, hidden=64, heads=4, layers=1, lr=2e-3, weight_decay=1e-2, schedule="cosine"
         )
-        trainer.fit(module, data)
-        return Path(best.best_model_path).read_bytes()
 
-
-def _epoch_bar(epochs: int, progress: bool) -> Any:
-    from pytorch_lightning import Callback
-
-    bar = require("tqdm", "Progress").tqdm(total=epochs, desc="training", unit="epoch", disable=not progress)
-
-    class EpochBar(Callback):
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            bar.set_postfix_str(f"segment Type@AV on val {float(trainer.callback_metrics['val/segment_type']):.1f}")
-            bar.update()
-
-        def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-            bar.close()
-
-    return EpochBar()
+    return fit_to_bytes(build, data, "val/segment_type", "segment Type@AV on val {:.1f}", epochs, progress)
 
 
 @torch.inference_mode()
@@ -211,25 +155,3 @@ def _regress(sets: Mapping[str, Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
         with torch.inference_mode():
             decided.append(layer(x["test"]) >= threshold)
     return decided[0], decided[1]
-
-
-def fit_logistic(x: Tensor, y: Tensor, decay: float) -> torch.nn.Linear:
-    """Logistic regressions of K classes: the layer that gives their logits.
-
-    Args:
-        x: (N, dim).
-        y: 0 or 1, float, (N, K).
-        decay: Weight of half the squared norm of the weights beside the mean log loss, summed over the classes.
-    """
-    layer = torch.nn.Linear(x.shape[1], y.shape[1])
-    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(layer(x), y, reduction="none").sum(1).mean()
-        loss = loss + decay / 2 * layer.weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return layer

@@ -202,6 +202,8 @@ class TalkingHeads(Generator):
         rate: Samples of sound per second.
         noise: Standard deviation of the sensor's noise, 1 being full scale.
         brightness: Factor of all pictures, below 1 for dimmed light.
+        pairs: One twin of each genuine clip, of the kinds by turns, so that there are as many twins as genuine clips:
+            clip ``i`` is made of recording ``i // 2``.
 
     Raises:
         ValueError: A kind is unknown, or belongs to the test split only, or another argument is out of its range.
@@ -221,6 +223,7 @@ class TalkingHeads(Generator):
         rate: int = 16_000,
         noise: float = 0.012,
         brightness: float = 1.0,
+        pairs: bool = False,
     ) -> None:
         super().__init__(seed, split)
         allowed = KINDS if split == "test" else tuple(kind for kind in KINDS if kind not in twins.PIXEL_KINDS)
@@ -232,6 +235,9 @@ class TalkingHeads(Generator):
                 raise ValueError(f"{kind} is for the test split only: no model may have seen it in training")
         if not self.kinds:
             raise ValueError("give at least one kind")
+        self.pairs = pairs
+        if pairs and ("real" not in self.kinds or len(self.kinds) < 2):
+            raise ValueError("pairs are a genuine clip and a twin: give the kind real and at least one other")
         if "face_blend" in self.kinds and identities < 2:
             raise ValueError("face_blend puts another person's face on: it needs at least 2 identities")
         for name, value, low in (
@@ -251,11 +257,19 @@ class TalkingHeads(Generator):
         """A person of this split."""
         return draw_identity(self.stream("identity", number), _WALLS[self.split])
 
+    def _place(self, index: int) -> tuple[int, str]:
+        """Recording and kind of a clip."""
+        if not self.pairs:
+            return index // len(self.kinds), self.kinds[index % len(self.kinds)]
+        manipulated = [kind for kind in self.kinds if kind != "real"]
+        recording, twin = divmod(index, 2)
+        return recording, manipulated[recording % len(manipulated)] if twin else "real"
+
     def _performance(self, recording: int, smile: float) -> Performance:
         return draw_performance(self.stream("performance", recording), self.seconds, self.look["fps"], smile)
 
     def clip(self, index: int) -> TalkingHead:
-        recording, kind = index // len(self.kinds), self.kinds[index % len(self.kinds)]
+        recording, kind = self._place(index)
         person = recording % self.identities
         identity = self.identity(person)
         name = self.name(recording)

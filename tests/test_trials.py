@@ -1,10 +1,10 @@
-"""The baseline of the trial against scikit-learn; `tests/test_demo.py` runs the trial itself."""
+"""The baseline of the trials against scikit-learn; `tests/test_demo.py` runs the trials themselves."""
 
 import numpy as np
 import pytest
 import torch
 
-from mediakit.parsing.trial import fit_logistic
+from mediakit.trials import fit_logistic
 
 
 @pytest.mark.parametrize("decay", [1e-3, 1e-1])
