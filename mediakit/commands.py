@@ -227,6 +227,6 @@ def demo(options: argparse.Namespace) -> None:
 
 def _class_file(path: str) -> list[str]:
     """Names of classes, one a line."""
-    from mediakit.parsing.annotations.delimited import read_text
+    from mediakit.io import read_text
 
     return [line.strip() for line in read_text(Path(path)).splitlines() if line.strip()]

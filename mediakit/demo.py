@@ -1,26 +1,28 @@
-"""``mediakit demo``: makes films of each kind, trains a parsing model, and shows what is seen; needs no network."""
+"""``mediakit demo``: makes films of each kind, trains small models, and shows what they see; needs no network."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mediakit.analyze import Analysis, analyze_file
-from mediakit.errors import MediaError, require
+from mediakit.deepfake.trial import SEED
+from mediakit.deepfake.trial import run_trial as run_deepfake_trial
+from mediakit.errors import MediaError, MissingPackageError, WeightsError, require
 from mediakit.gallery import Exhibit, read_exhibit, render_gallery
 from mediakit.io import Audio, write_text, write_video
-from mediakit.parsing.trial import run_trial
+from mediakit.parsing.trial import run_trial as run_parsing_trial
 from mediakit.report import write_json, write_page
 from mediakit.synthetic.clip import Clip
 from mediakit.synthetic.corpus import write_clip
 from mediakit.synthetic.events import EventClips
 from mediakit.synthetic.heads import TalkingHeads
 from mediakit.synthetic.scenes import Scenes
+from mediakit.trials import announce
 
 FPS, RATE, SECONDS = 25, 44_100, 8.0
 WIDTH, HEIGHT = 640, 480
@@ -30,30 +32,28 @@ _CUT = 5.5  # seconds: the portrait before, a still life after
 def run_demo(
     folder: str | os.PathLike[str] = "mediakit-demo",
     *,
-    train: int = 120,
-    val: int = 20,
-    test: int = 40,
-    epochs: int = 20,
+    parsing: Mapping[str, int] | None = None,
+    deepfake: Mapping[str, int] | None = None,
     workers: int = 1,
     progress: bool = False,
 ) -> Path:
-    """Makes four films and a page that shows three of them, truth beside what is seen in the file.
+    """Makes five films and a page that shows four of them, truth beside what is seen in the file.
 
-    ``events.mp4``, ``head.mp4`` and ``scene.mp4`` are generated clips whose truth is known; ``index.html`` shows it.
-    ``demo.mp4`` is a photograph under a moving camera. Each film has its page of analysis beside it, ``events.html``
-    and so on; ``demo.json`` is that of the photograph as data. ``parsing.ckpt`` is a small model that was trained on
-    the films in ``clips``; it finds the events of ``events.mp4``. A second run writes the same bytes.
+    ``events.mp4``, ``head.mp4``, its manipulated twin ``fake.mp4`` and ``scene.mp4`` are generated clips whose truth is
+    known; ``index.html`` shows it. ``demo.mp4`` is a photograph under a moving camera. Each film has its page of
+    analysis beside it, ``events.html`` and so on; ``demo.json`` is that of the photograph as data. ``parsing.ckpt`` is
+    a small model that was trained on the films in ``clips``; it finds the events of ``events.mp4``. ``deepfake.ckpt``
+    was trained on the genuine films in ``heads``; it judges ``head.mp4`` and ``fake.mp4``. A second run writes the same
+    bytes.
 
     A script that calls this needs the guard ``if __name__ == "__main__":``, because worker processes import it.
 
     Args:
         folder: Folder to write to; made if it is not there. Files of an earlier run are replaced, all but the films of
-            ``clips`` and their features, which are used again.
-        train: Number of films that the model learns from; this and the next four as for `.run_trial`.
-        val: Number of films that its epoch is chosen on.
-        test: Number of films that it is scored on.
-        epochs: How often it sees the films that it learns from.
-        workers: Number of processes that make films and features.
+            ``clips`` and ``heads`` and what was found in them, which are used again.
+        parsing: Other sizes of `mediakit.parsing.trial.run_trial`.
+        deepfake: Other sizes of `mediakit.deepfake.trial.run_trial`.
+        workers: Number of processes that make films, features and tracks.
         progress: Whether to show progress on stderr.
 
     Returns:
@@ -69,7 +69,7 @@ def run_demo(
         raise MediaError(
             out, f"cannot be made a folder ({error.strerror})", "Choose another with --out DIR."
         ) from error
-    _tell("a photograph under a moving camera", out / "demo.mp4", progress)
+    announce(f"{out / 'demo.mp4'}: drawing a photograph under a moving camera", progress)
     write_video(out / "demo.mp4", demo_frames(), FPS, audio=Audio(demo_sound(), RATE, 0.0))
     write_json(_analyze(out / "demo.mp4", progress), out / "demo.json")
 
@@ -77,36 +77,53 @@ def run_demo(
     scenes = Scenes(size=(180, 240), seconds=5)
     scene = scenes.clip(7)
     others = [scenes.clip(7, label) for label in scenes.groups[scene.group] if label != scene.label]
-    # Of the kinds of the test split, which the model has not met, and none of the films that it is scored on.
+    # Of the test split, whose kinds the models have not met, and none of the films that they are scored on.
     events = EventClips(split="test", size=(180, 240)).clip(1003)
-    head = TalkingHeads(split="val", kinds=("real",), seconds=5, size=(360, 360)).clip(3)
-    trial = run_trial(out, train=train, val=val, test=test, epochs=epochs, workers=workers, progress=progress)
+    heads = TalkingHeads(SEED + 1, "test", ("real", "reenactment"), seconds=5, size=(360, 360), pairs=True)
+    trial = run_parsing_trial(out, **parsing or {}, workers=workers, progress=progress)
+    detector, judge, absent = None, None, ""
+    try:
+        detector = run_deepfake_trial(out, **deepfake or {}, workers=workers, progress=progress)
+        judge = detector.checkpoint
+    except (MissingPackageError, WeightsError) as error:
+        absent = str(error)
+    exhibits = {
+        "events": _exhibit(
+            events, "events that are heard, seen or both", out / "events.mp4", progress, trial.checkpoint
+        ),
+        "head": _exhibit(heads.clip(0), "a talking head", out / "head.mp4", progress, deepfake=judge),
+    }
+    if detector is not None:
+        exhibits["fake"] = _exhibit(heads.clip(1), "its manipulated twin", out / "fake.mp4", progress, deepfake=judge)
+    exhibits["scene"] = _exhibit(scene, "a scene whose sound tells its colour", out / "scene.mp4", progress)
     page = render_gallery(
-        _exhibit(events, "events that are heard, seen or both", out / "events.mp4", progress, trial.checkpoint),
-        _exhibit(head, "a talking head", out / "head.mp4", progress),
-        _exhibit(scene, "a scene whose sound tells its colour", out / "scene.mp4", progress),
-        others,
-        {"demo.html": "the analysis page of a photograph under a moving camera", "demo.json": "the same as data"},
-        trial,
+        **exhibits,
+        others=others,
+        links={"demo.html": "the analysis page of a photograph under a moving camera", "demo.json": "the same as data"},
+        trial=trial,
+        detector=detector,
+        absent=absent,
     )
     write_text(out / "index.html", page)
     return out / "index.html"
 
 
-def _exhibit(clip: Clip, what: str, path: Path, progress: bool, parsing: Path | None = None) -> Exhibit:
-    _tell(what, path, progress)
+def _exhibit(
+    clip: Clip,
+    what: str,
+    path: Path,
+    progress: bool,
+    parsing: Path | None = None,
+    deepfake: Path | None = None,
+) -> Exhibit:
+    announce(f"{path}: drawing {what}", progress)
     write_clip(clip, path)
-    return read_exhibit(clip, path, _analyze(path, progress, parsing))
+    return read_exhibit(clip, path, _analyze(path, progress, parsing, deepfake))
 
 
-def _tell(what: str, path: Path, progress: bool) -> None:
-    if progress:
-        print(f"{path}: drawing {what}", file=sys.stderr, flush=True)
-
-
-def _analyze(path: Path, progress: bool, parsing: Path | None = None) -> Analysis:
+def _analyze(path: Path, progress: bool, parsing: Path | None = None, deepfake: Path | None = None) -> Analysis:
     """Looks at a film and writes the page about it."""
-    analysis = analyze_file(path, parsing=parsing, progress=progress)
+    analysis = analyze_file(path, parsing=parsing, deepfake=deepfake, progress=progress)
     write_page(analysis, path.with_suffix(".html"))
     return analysis
 

@@ -18,6 +18,8 @@ import torch
 from mediakit import __version__, motion
 from mediakit.analyze import Analysis
 from mediakit.charts import curves
+from mediakit.deepfake.trial import Trial as DetectorTrial
+from mediakit.deepfake.trial_page import trial_section
 from mediakit.errors import require
 from mediakit.face_summary import FaceSummary
 from mediakit.io import Frame, read_video
@@ -25,13 +27,14 @@ from mediakit.parsing.events import MODALITIES, Event, events_to_segments, segme
 from mediakit.parsing.metrics import SCORES, avvp_scores, bootstrap_interval, mean_scores
 from mediakit.parsing.result import ParsingResult
 from mediakit.parsing.section import event_timeline
-from mediakit.parsing.trial import BASELINE, MODEL, Trial
+from mediakit.parsing.trial import BASELINE, Trial
 from mediakit.report import data_uri, shot, spectrogram, template
 from mediakit.synthetic.clip import Clip
 from mediakit.synthetic.event_clip import CLASSES, EventClip, Occurrence
 from mediakit.synthetic.heads import TalkingHead
 from mediakit.synthetic.palettes import to_rgb
 from mediakit.synthetic.scenes import Scene
+from mediakit.trials import MODEL
 
 _COLORED = 5.0  # CIELAB distance from which on a pixel's colour depends on the class
 
@@ -151,6 +154,9 @@ def render_gallery(
     others: Sequence[Scene],
     links: Mapping[str, str] | None = None,
     trial: Trial | None = None,
+    fake: Exhibit | None = None,
+    detector: DetectorTrial | None = None,
+    absent: str = "",
 ) -> str:
     """The page as text.
 
@@ -161,11 +167,16 @@ def render_gallery(
         others: The same scene with the other classes of its group, at least one.
         links: Pages to name at the end: what each shows, by its address.
         trial: How good that model is.
+        fake: Of the head's manipulated twin, both analyzed with a deepfake detector.
+        detector: How good that detector is.
+        absent: Why there is none.
     """
     return template("gallery.html").render(
         version=__version__,
         events=_events(events),
         head=_head(head),
+        genuine=None if fake is None or detector is None else _genuine(head, fake, detector),
+        absent=absent,
         scene=_scene(scene, others),
         links=links or {},
         trial=None if trial is None else _trial(trial),
@@ -283,6 +294,14 @@ def _head(exhibit: Exhibit) -> dict[str, Any]:
     marked = [k for k in pictures.key_frames if k.time in faces.tracks[0].boxes] if pictures else []
     landmarks = shot(marked[len(marked) // 2], faces.tracks[:1]) if marked else None
     return {**made, "plots": plots, "landmarks": landmarks, "yaw": found[1], "mouth": found[3]}
+
+
+def _genuine(head: Exhibit, fake: Exhibit, detector: DetectorTrial) -> dict[str, Any]:
+    """The twin's film, and what the detector says of both."""
+    genuine, manipulated = head.analysis.deepfake, fake.analysis.deepfake
+    assert genuine is not None
+    assert manipulated is not None
+    return {**_film(fake, len(fake.frames) // 2), **trial_section(genuine, manipulated, detector)}
 
 
 def _curves(time: torch.Tensor, unit: str, **series: torch.Tensor) -> dict[str, Any]:

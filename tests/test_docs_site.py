@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 import mediakit
-from mediakit import encoders, io, parsing, synthetic
+from mediakit import deepfake, encoders, io, parsing, synthetic
 from mediakit.cli import TRAINING, main
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ("-W", "-n", "--keep-going", "-q", "-b", "html")
 INSIDE = {
     *("mediakit.__main__", "mediakit.charts", "mediakit.cli", "mediakit.commands", "mediakit.demo", "mediakit.ledger"),
-    *("mediakit.deepfake.section", "mediakit.options"),
+    *("mediakit.deepfake.section", "mediakit.options", "mediakit.text_tables"),
     *(
         "mediakit.parsing.pseudo_labels.label_files",
         "mediakit.parsing.section",
@@ -30,7 +30,7 @@ INSIDE = {
     ),
 }
 """Modules without an entry: the command line has a page of its own; plots of the report, its section on events and
-records of a run are plain dicts that nobody else reads; other modules' readers of files."""
+records of a run are plain dicts that nobody else reads; other modules' readers of files and tables."""
 
 RAW = re.compile(r"`|:::|eval-rst|:(func|class|meth|attr|data|mod|param|raises):|\b(Args|Attributes|Raises):")
 """Markup of Markdown, reStructuredText and Google's docstrings that was taken for words."""
@@ -112,12 +112,13 @@ def test_every_public_name_has_an_entry(entries):
     known = set().union(*(names for kind, names in entries.items() if kind.startswith("py:")))
     wanted = {f"{home}.{name}" for name, home in mediakit._HOME.items()}
     wanted |= {f"{package.__name__}.{name}" for package in (io, encoders) for name in package.__all__}
-    wanted |= {f"mediakit.parsing.{home}.{name}" for name, home in parsing._HOME.items()}
+    for package in (deepfake, parsing):
+        wanted |= {f"{package.__name__}.{home}.{name}" for name, home in package._HOME.items()}
     assert wanted - known == set()
 
 
 def test_every_module_has_an_entry(entries):
-    packages = (mediakit, parsing, synthetic)
+    packages = (mediakit, deepfake, parsing, synthetic)
     modules = {f"{package.__name__}.{m.name}" for package in packages for m in pkgutil.iter_modules(package.__path__)}
     assert modules - INSIDE - entries["py:module"] == set()
 

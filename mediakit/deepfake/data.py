@@ -21,7 +21,7 @@ from mediakit.deepfake.index.splits import assign_splits, check_disjoint
 from mediakit.deepfake.index.summary import describe
 from mediakit.deepfake.landmark_cache import LandmarkCache, fill_cache
 from mediakit.deepfake.pseudo_fakes import KINDS
-from mediakit.deepfake.quality import conditions, measure
+from mediakit.deepfake.quality import bits_per_pixel, conditions, measure
 from mediakit.deepfake.signals import (
     HOP,
     RATE,
@@ -35,6 +35,7 @@ from mediakit.deepfake.signals import (
     windows,
 )
 from mediakit.errors import MediakitError, require
+from mediakit.io import probe, scan_packets
 
 _SHORTEST = 1.0  # seconds of face that a window needs
 
@@ -260,6 +261,8 @@ class DeepfakeDataModule(BaseDataModule):
 
     def _read(self, number: int, record: VideoRecord) -> list[TrackItem]:
         items = []
+        ready = record.path.suffix == ".safetensors"  # tracks do not tell what their film was compressed by
+        bits = None if ready else bits_per_pixel(scan_packets(record.path), probe(record.path))
         for index, track in enumerate(self.cache.get(record.path).tracks):
             points, time = resample_track(track)
             points = points[: round(self.max_seconds * RATE)]
@@ -270,7 +273,7 @@ class DeepfakeDataModule(BaseDataModule):
             quality = []
             for start in starts:
                 end = min(start + self.window, len(points)) - 1
-                quality.append(measure(seen, float(time[start]), float(time[end]), None, track.flow_failures).score)
+                quality.append(measure(seen, float(time[start]), float(time[end]), bits, track.flow_failures).score)
             fps = 1 / float(track.time.diff().median())
             items.append(TrackItem(number, index, record.label, points, starts, quality, fps))
         return items

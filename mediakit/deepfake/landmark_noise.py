@@ -143,7 +143,7 @@ def compression_noise(
     range there is drawn within it.
 
     Args:
-        points: Key points ``(T, P, 3)`` with head movement, in the face frame in IOD (``signals.compose``); NaN stays NaN.
+        points: Key points ``(T, P, 3)`` with head movement, in the face frame in IOD (``compose``); NaN stays NaN.
         crf: Constant rate factor of x264, 0 to 51; 0 changes nothing.
         generator: Source of chance.
         rate: Frames a second of ``points``.

@@ -32,7 +32,7 @@ PIPELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     f"Savitzky-Golay {WINDOW}": lambda detected, flow: savgol(bridge(detected), WINDOW),
     f"Kalman-RTS {SMOOTH:g} Hz": lambda detected, flow: kalman_rts(detected, RATE, SMOOTH),
 }
-"""Ways to denoise: functions of the detector's points and of the flow filter's, ``(T, 478, 3)`` each at ``signals.RATE``."""
+"""Ways to denoise: functions of the detector's points and of the flow filter's, ``(T, 478, 3)`` each at ``RATE``."""
 
 _SAME_TIME = 0.005  # s: frames of two versions this close are one
 _NEAR = 0.5  # face sizes between two detections of one face
@@ -84,7 +84,7 @@ class Robustness:
     Attributes:
         name: Of the file.
         sha256: Of the file.
-        time: ``(T,)`` seconds of the signals at ``signals.RATE``: from the first to the last frame of the source's track.
+        time: ``(T,)`` seconds of the signals at ``RATE``: from the first to the last frame of the source's track.
         versions: The source first.
         detector: Name, version and parameters of the landmark detector.
     """

@@ -20,8 +20,8 @@ from mediakit.deepfake.signals import RATE
 from mediakit.io import atomic_path, check_writable
 from mediakit.io.files import cannot_write
 from mediakit.mesh import SEMANTIC
-from mediakit.parsing.ablation.table import Cells, as_text
 from mediakit.report import data_uri, template
+from mediakit.text_tables import Cells, as_text
 
 FILES = ("robustness.html", "robustness.json", "robustness.txt")
 _DRAWN = 4  # curves in a plot

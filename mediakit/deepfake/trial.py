@@ -1,12 +1,13 @@
 """The whole road in minutes: talking heads are filmed, their faces followed, a small detector trained and scored.
 
 It learns from genuine films alone, whose face tracks it also sees manipulated (`mediakit.deepfake.pseudo_fakes`). The
-films that it is scored on show other people in other rooms; half of them were manipulated before they were encoded, some
-in ways that no pseudo-fake has.
+films that it is scored on show other people in other rooms; half of them were manipulated before they were encoded,
+some in ways that no pseudo-fake has.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mediakit.deepfake.index.records import VideoRecord
+from mediakit.deepfake.index.records import SPLITS, VideoRecord
 from mediakit.deepfake.landmark_cache import LandmarkCache, fill_cache
 from mediakit.deepfake.metrics import auc
 from mediakit.deepfake.predict import detect_tracks, load_detector
@@ -36,8 +37,9 @@ BASELINE = "logistic regression on the same signals"
 """Row of a trial: what the network has to beat."""
 SEED = 0
 """Of the films: those of any other seed show other people."""
-_LOOK: dict[str, Any] = {"seconds": 3.4, "size": (300, 300)}  # a window, and eyes 60 px apart; more takes longer
-_VIEWS, _BATCH = 4, 32
+# A window's length, eyes 60 px apart: more takes longer. More people than films, so that nobody occurs twice.
+_LOOK: dict[str, Any] = {"seconds": 3.4, "size": (300, 300), "identities": 1000}
+_VIEWS, _BATCH = 6, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def run_trial(
     train: int = 30,
     val: int = 8,
     test: int = 21,
-    epochs: int = 15,
+    epochs: int = 10,
     workers: int = 1,
     progress: bool = False,
 ) -> Trial:
@@ -97,13 +99,13 @@ def run_trial(
     folder = Path(folder)
     films, checkpoint = folder / "heads", folder / "deepfake.ckpt"
     data = DeepfakeDataModule(str(films), cache=str(folder / "landmarks"), views=_VIEWS, batch_size=_BATCH)
-    _ = data.cache.settings  # fails now rather than after the drawing, where faces cannot be followed
-    for split, people in (("train", train), ("val", val), ("test", test)):
+    data.cache.prepare()  # where faces cannot be followed, this fails before anything is drawn
+    for split, people in zip(SPLITS, (train, val, test), strict=True):
         paired = split == "test"
         told = f"{people} talking heads" + (", and a manipulated twin of each" if paired else "")
         announce(f"{films / split}: {told}", progress)
         kinds = KINDS if paired else ("real",)
-        options = {"split": split, "seed": SEED, "kinds": kinds, "pairs": paired, "identities": people, **_LOOK}
+        options = {"split": split, "seed": SEED, "kinds": kinds, "pairs": paired, **_LOOK}
         generate_clips("heads", films / split, people * (1 + paired), workers=workers, progress=progress, **options)
     announce(f"{data.cache.folder}: their faces", progress)
     if failed := fill_cache(data.index(), data.cache, workers=workers, progress=progress):
@@ -112,7 +114,8 @@ def run_trial(
         write_bytes(checkpoint, fit_to_bytes(DeepfakeModule, data, "val/auc", "AUC on val {:.2f}", epochs, progress))
         unseen = [record for record in data.index() if record.split == "test"]
         rows = {MODEL: _judge(checkpoint, unseen, data.cache), BASELINE: _regress(data, unseen)}
-    return Trial(checkpoint, {"train": train, "val": val, "test": test}, epochs, rows)
+    count = Counter(record.split for record in data.index() if record.label == 0)
+    return Trial(checkpoint, {split: count[split] for split in SPLITS}, epochs, rows)
 
 
 def _judge(checkpoint: Path, records: Sequence[VideoRecord], cache: LandmarkCache) -> list[Scored]:

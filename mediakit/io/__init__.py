@@ -16,7 +16,7 @@ Conventions, the same for every function:
 from mediakit.io.ahead import prefetch
 from mediakit.io.audio import Audio, read_audio, read_audio_blocks, resample
 from mediakit.io.encode import recompress, write_audio, write_video
-from mediakit.io.files import atomic_path, check_readable, check_writable, sha256, write_bytes, write_text
+from mediakit.io.files import atomic_path, check_readable, check_writable, read_text, sha256, write_bytes, write_text
 from mediakit.io.headers import AudioStream, MediaInfo, PacketScan, VideoStream, probe, scan_packets
 from mediakit.io.image import encode_image, read_image, write_image
 from mediakit.io.video import Frame, VideoClip, load_video, read_video
@@ -39,6 +39,7 @@ __all__ = [
     "read_audio",
     "read_audio_blocks",
     "read_image",
+    "read_text",
     "read_video",
     "recompress",
     "resample",

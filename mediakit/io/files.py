@@ -185,3 +185,21 @@ def write_text(path: StrPath, text: str) -> None:
         MediaError: As `atomic_path`.
     """
     write_bytes(path, text.encode("utf-8"))
+
+
+def read_text(path: Path) -> str:
+    """Text of a file in UTF-8, or in UTF-16 with its byte-order mark, as spreadsheets write it.
+
+    Raises:
+        MediaError: The file cannot be read, is empty or is in another encoding; the message names the line.
+    """
+    data = check_readable(path).read_bytes()
+    name = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "UTF-8"
+    try:
+        text = data.decode(name).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise MediaError(path, f"is not text in {name} (line {line})", "Save it as UTF-8.") from error
+    if not text.strip():
+        raise MediaError(path, "is empty", "Put the rows of the table there, or remove it.")
+    return text

@@ -1,5 +1,6 @@
 """Every block of docs/tasks/deepfake.md does what it says, on few and short films or tracks and for one epoch."""
 
+import inspect
 import json
 import re
 import shlex
@@ -10,6 +11,9 @@ import torch
 
 from mediakit.cli import main
 from mediakit.deepfake import landmark_cache
+from mediakit.deepfake.module import DeepfakeModule
+from mediakit.deepfake.quality import LEAST
+from mediakit.deepfake.signals import HOP, RATE, SMOOTH, WINDOW
 from mediakit.io import write_video
 from mediakit.synthetic import corpus
 from mediakit.synthetic.heads import TalkingHeads
@@ -124,8 +128,7 @@ def test_one_person(here, tracks, capsys):
 def test_films_of_ones_own(here, tracks, capsys):
     folders = ("train/real", "train/real", "val/real", "val/real", "test/real", "test/fake/METHOD")
     put(tracks, *(f"films/{folder}/{n}" for n, folder in enumerate(folders)))
-    layout = re.findall(r"films/(\S+)/\*\.mp4", PAGE)
-    assert [*dict.fromkeys(folders)] == layout
+    assert [*dict.fromkeys(folders)] == re.findall(r"^films/(\S+)/\*\.mp4$", PAGE, flags=re.MULTILINE)
     run(OWN)
     assert "1 real and 1 fake videos" in capsys.readouterr().out
 
@@ -153,3 +156,21 @@ def test_data_sets(here, tracks, capsys):
     assert "compression c40" in out
     assert "1 real and 1 fake videos" in out  # Celeb-DF
     assert len([*Path("runs/deepfake").glob("best*.ckpt")]) == 3
+
+
+def test_numbers_of_the_text_are_the_defaults():
+    given = {name: value.default for name, value in inspect.signature(DeepfakeModule.__init__).parameters.items()}
+    text = " ".join(PAGE.split())
+    for told in (
+        "m = {embedding}, τ = {lag} s",
+        "{patch} frames become a token of {width} channels",
+        "{layers} layers, {heads} heads",
+        "`fake` from a probability of {fake_above} on, `real` up to {real_below}",
+        "the quality is below {least_quality}",
+    ):
+        assert told.format(**given) in text
+    assert f"window of {WINDOW / RATE:g} s (one each {HOP / RATE:g} s)" in text
+    assert f"fewer than {LEAST['interocular_px']:g} pixels between the outer eye corners" in text
+    assert f"less than {LEAST['detected']:.0%} of the frames".replace("%", " %") in text
+    assert f"below {LEAST['frames_per_second']:g} frames a second" in text
+    assert f"half gain at {SMOOTH:g} Hz" in text

@@ -19,10 +19,11 @@ from mediakit.jobs import JobError
 from mediakit.parsing.ablation import ablate
 from mediakit.parsing.ablation.ablate import ROWS, SIZES, TUNED, WITHOUT, Size, ablate_parsing
 from mediakit.parsing.ablation.run import Run, train_run
-from mediakit.parsing.ablation.table import as_markdown, as_text, mean_interval, summarise
+from mediakit.parsing.ablation.table import mean_interval, summarise
 from mediakit.parsing.error_ladder import error_ladder, error_predictions, error_shares
 from mediakit.parsing.metrics import PROTOCOLS, SCORES, avvp_scores, oracle_ladder
 from mediakit.parsing.module import ParsingModule
+from mediakit.text_tables import as_markdown, as_text
 
 NETWORK = {"hidden": 16, "heads": 2, "layers": 1}
 DATA = {"train": 24, "val": 8, "test": 10, "audio_dim": 32, "frame_dim": 32, "clip_dim": 32, "batch_size": 12}

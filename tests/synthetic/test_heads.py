@@ -135,6 +135,17 @@ def test_pixel_twins_are_for_the_test_split_only():
     assert TalkingHeads(0, "test").kinds == KINDS
 
 
+def test_pairs_are_as_many_twins_as_genuine_clips():
+    heads = TalkingHeads(2, "test", kinds=("jitter", "real", "face_blend"), pairs=True, **SMALL)
+    clips = [heads.clip(index) for index in range(6)]
+    assert [clip.kind for clip in clips] == ["real", "jitter", "real", "face_blend", "real", "jitter"]
+    assert [clip.about["recording"] for clip in clips[::2]] == [clip.about["recording"] for clip in clips[1::2]]
+    assert len({clip.id for clip in clips}) == 6
+    alone = TalkingHeads(2, "test", kinds=("real", "face_blend"), **SMALL).clip(3)  # the same recording
+    assert alone.truth() == clips[3].truth()
+    assert torch.equal(next(alone.frames()), next(clips[3].frames()))
+
+
 def test_splits_and_seeds_share_no_person():
     people = [
         TalkingHeads(seed, split).identity(number)
@@ -198,6 +209,8 @@ def test_the_table_lists_labels(family):
     [
         ({"kinds": ("real", "puppet")}, "no kind 'puppet'"),
         ({"kinds": ()}, "at least one kind"),
+        ({"kinds": ("real",), "pairs": True}, "a genuine clip and a twin"),
+        ({"kinds": ("jitter", "oversmooth"), "pairs": True}, "a genuine clip and a twin"),
         ({"split": "test", "identities": 1}, "at least 2 identities"),
         ({"identities": 0}, "identities must be"),
         ({"seconds": 0.0}, "seconds"),

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mediakit.deepfake.index.records import VideoRecord, check_root, find_videos, group_records, some, wrong_layout
 from mediakit.errors import MediaError
+from mediakit.io import read_text
 from mediakit.io.files import StrPath
-from mediakit.parsing.annotations.delimited import read_text
 
 _LABELS = {"celeb-real": 0, "youtube-real": 0, "celeb-synthesis": 1}
 _FOLDERS = {name.lower(): name for name in ("Celeb-real", "YouTube-real", "Celeb-synthesis")}

@@ -12,8 +12,8 @@ from typing import Any
 
 from mediakit.deepfake.index.records import VideoRecord, check_root, find_videos, group_records, some, wrong_layout
 from mediakit.errors import MediaError
+from mediakit.io import read_text
 from mediakit.io.files import StrPath
-from mediakit.parsing.annotations.delimited import read_text
 
 _SPLITS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 _LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1, "false": 0, "true": 1}

@@ -24,8 +24,8 @@ from mediakit.deepfake.index.records import (
     wrong_layout,
 )
 from mediakit.errors import MediaError
+from mediakit.io import read_text
 from mediakit.io.files import StrPath
-from mediakit.parsing.annotations.delimited import read_text
 
 _SOURCE = "https://github.com/ondyari/FaceForensics/tree/master/dataset/splits"
 _NAMES = {  # method: what a file is called, with its persons, and what to call them

@@ -25,12 +25,11 @@ from mediakit.parsing.ablation.table import (
     REFERENCE,
     Mean,
     ablation_tables,
-    as_markdown,
-    as_text,
     mean_interval,
     summarise,
 )
 from mediakit.parsing.metrics import PROTOCOLS, SCORES
+from mediakit.text_tables import as_markdown, as_text
 
 TUNED: dict[str, dict[str, Any]] = {
     "HAN": {"network": "han", "objective": "han"},

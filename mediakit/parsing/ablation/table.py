@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mediakit.errors import require
 from mediakit.parsing.error_ladder import FILTERED, MENDED, SPREAD, error_shares
 from mediakit.parsing.metrics import ASPECTS, PROTOCOLS, SCORES
+from mediakit.text_tables import Cells
 
 REFERENCE = "MM-CSE"
 """Row that the others are compared with."""
@@ -18,8 +19,6 @@ EXPLAINED = ("HAN", "HAN + pseudo-labels", REFERENCE)
 _SHORT = {"audio": "A", "visual": "V", "av": "AV", "type": "Type", "event": "Event"}
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """What `mediakit.parsing.ablation.run.train_run` gave, by row and seed."""
-Cells = list[tuple[str, list[str]]]
-"""Lines of a table: a name, and what stands beside it."""
 
 
 class Mean(NamedTuple):
@@ -147,21 +146,3 @@ def _trials(tuning: Mapping[str, Mapping[str, Any]], settings: Sequence[str]) ->
         return "-" if score is None else f"{score:.1f}" + " (taken)" * (setting == found["chosen"])
 
     return [(family, [cell(found, setting) for setting in settings]) for family, found in tuning.items()]
-
-
-def as_text(title: str, heads: Sequence[str], lines: Cells) -> str:
-    """A table in plain text."""
-    first = max(len(title), *(len(name) for name, _ in lines))
-    widths = [max(len(head), *(len(cells[n]) for _, cells in lines)) for n, head in enumerate(heads)]
-    rows = [(title, list(heads)), *lines]
-    padded = [
-        f"{name:{first}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        for name, cells in rows
-    ]
-    return "\n".join(line.rstrip() for line in padded)
-
-
-def as_markdown(title: str, heads: Sequence[str], lines: Cells) -> str:
-    """The same for Markdown."""
-    rows = [("", list(heads)), ("---", ["---:"] * len(heads)), *lines]
-    return "\n".join([f"**{title}**", "", *("| " + " | ".join([name, *cells]) + " |" for name, cells in rows)])

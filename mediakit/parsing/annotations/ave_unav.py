@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from mediakit.errors import MediaError
+from mediakit.io import read_text
 from mediakit.io.files import StrPath
 from mediakit.parsing.annotations.classes import CLASS_LISTS, nearest_class
-from mediakit.parsing.annotations.delimited import Finding, read_text
+from mediakit.parsing.annotations.delimited import Finding
 from mediakit.parsing.annotations.tables import Annotations, Occurrence, Split, paint, shared_ids
 
 _AVE_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mediakit.errors import MediaError
-from mediakit.io import check_readable
+from mediakit.io import read_text
 
 
 class Finding(NamedTuple):
@@ -32,24 +32,6 @@ class Row(NamedTuple):
 
     line: int
     values: tuple[str, ...]
-
-
-def read_text(path: Path) -> str:
-    """Text of a file in UTF-8, or in UTF-16 with its byte-order mark, as spreadsheets write it.
-
-    Raises:
-        MediaError: The file cannot be read, is empty or is in another encoding; the message names the line.
-    """
-    data = check_readable(path).read_bytes()
-    name = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "UTF-8"
-    try:
-        text = data.decode(name).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise MediaError(path, f"is not text in {name} (line {line})", "Save it as UTF-8.") from error
-    if not text.strip():
-        raise MediaError(path, "is empty", "Put the rows of the table there, or remove it.")
-    return text
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[Finding]]:
