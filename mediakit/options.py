@@ -169,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=commands.check_labels)
 
-    demo = subparsers.add_parser("demo", help="make films, train a small model, show what they see; needs no network")
+    demo = subparsers.add_parser("demo", help="make films, train small models, show what they see; needs no network")
     demo.add_argument("--out", metavar="DIR", default="mediakit-demo", help="folder to write (default: mediakit-demo)")
     demo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     demo.add_argument("--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: cores)")

@@ -54,7 +54,7 @@ def test_a_checkpoint_brings_all_that_a_verdict_needs(trained):
         values = known[name][torch.isfinite(known[name])]
         lower, higher = torch.quantile(values.double(), torch.tensor([0.05, 0.95], dtype=torch.float64))
         assert (low, high) == pytest.approx((float(lower), float(higher)), rel=1e-5)
-    mean = module.network.head.mean
+    mean = module.network.head.mean[:20]  # what follows is computed from these
     torch.testing.assert_close(mean, genuine.head[genuine.valid].mean(0), rtol=1e-3, atol=1e-5)
 
 
