@@ -143,6 +143,15 @@ class DeepfakeModule(BaseModule):
         ranges = reference_range(measures(real))
         self.reference_low_high.copy_(torch.tensor([ranges.get(name, (math.nan, math.nan)) for name in MEASURES]))
 
+    def on_fit_end(self) -> None:
+        """Says which checkpoint is the best, and whether validation found anything to calibrate."""
+        super().on_fit_end()
+        if self.calibration[0] == 0:
+            self.print(
+                "the last epoch tells validation's fakes from its genuine films no better than chance: with its "
+                "calibration every film gets the same probability. Train longer, or on more films."
+            )
+
     def step(self, batch: Mapping[str, Any], split: Split) -> dict[str, Tensor]:
         """Losses of a batch of windows; remembers what validation and test say of them."""
         signals = Signals(batch["head"], batch["expression"], batch["valid"])
