@@ -39,7 +39,7 @@ SEED = 0
 """Of the films: those of any other seed show other people."""
 # A window's length, eyes 60 px apart: more takes longer. More people than films, so that nobody occurs twice.
 _LOOK: dict[str, Any] = {"seconds": 3.4, "size": (300, 300), "identities": 1000}
-_VIEWS, _BATCH = 6, 32
+_VIEWS, _BATCH = 10, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +111,7 @@ def run_trial(
     if failed := fill_cache(data.index(), data.cache, workers=workers, progress=progress):
         raise MediaError(*failed[0], "Remove it and run the same again.")
     with quiet_thread(progress):
+        data.setup("fit")  # the views, which have a progress bar of their own
         write_bytes(checkpoint, fit_to_bytes(DeepfakeModule, data, "val/auc", "AUC on val {:.2f}", epochs, progress))
         unseen = [record for record in data.index() if record.split == "test"]
         rows = {MODEL: _judge(checkpoint, unseen, data.cache), BASELINE: _regress(data, unseen)}

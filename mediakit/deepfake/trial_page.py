@@ -19,7 +19,7 @@ _WORDS = {
     BASELINE: "how far and how fast each of them moves in a window",
 }
 _COLUMNS = {
-    "all": (*TRAJECTORY_KINDS, *PIXEL_KINDS),
+    "all kinds": (*TRAJECTORY_KINDS, *PIXEL_KINDS),
     "motion manipulated": TRAJECTORY_KINDS,
     "picture manipulated": PIXEL_KINDS,
 }

@@ -54,7 +54,7 @@ def test_what_the_page_says_of_a_trial():
     unseen = detect_tracks(Prejudice(), None)
     trial = Trial(Path("x", "deepfake.ckpt"), {"train": 3, "val": 1, "test": 2}, 4, {MODEL: ROWS, BASELINE: ROWS[::-1]})
     section = trial_section(unseen, unseen, trial)
-    assert section["columns"] == [("all", 2), ("motion manipulated", 1), ("picture manipulated", 1)]
+    assert section["columns"] == [("all kinds", 2), ("motion manipulated", 1), ("picture manipulated", 1)]
     assert section["genuine"] == 2
     for _, _, areas in section["rows"]:
         assert [a[0] for a in areas] == [0.75, 0.5, 1.0]  # all pairs; 0.3 against 0.1 and 0.4; 0.9 against them
