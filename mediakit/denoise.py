@@ -243,6 +243,27 @@ def kalman_rts(x: Tensor, rate: float = 30.0, cutoff: float = 5.0, valid: Tensor
     return torch.cat(smooth, dim=1).reshape(x.shape)
 
 
+def bridge(x: Tensor) -> Tensor:
+    """Fills missing frames (a NaN anywhere) by straight lines between their neighbours, and by the nearest at the ends.
+
+    Args:
+        x: ``(T, ...)``.
+
+    Raises:
+        ValueError: All frames are missing.
+    """
+    flat = x.flatten(1)
+    known = torch.isfinite(flat).all(-1).nonzero().squeeze(-1)
+    if not len(known):
+        raise ValueError("all frames are missing")
+    at = torch.arange(len(x))
+    after = torch.searchsorted(known, at).clamp(max=len(known) - 1)
+    before = (torch.searchsorted(known, at, right=True) - 1).clamp(min=0)
+    low, high = known[before], known[after]
+    share = ((at - low) / (high - low).clamp(min=1)).clamp(0, 1).to(x.dtype)[:, None]
+    return ((1 - share) * flat[low] + share * flat[high]).reshape(x.shape)
+
+
 def jitter(points: Tensor, smooth: Tensor) -> Tensor:
     """What smoothing took away, in interocular distances: ``(T, N, 3)`` pixels, twice -> ``(T, N, 3)``."""
     return (points - smooth) / interocular_distance(smooth)[:, None, None]

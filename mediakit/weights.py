@@ -6,6 +6,7 @@ import importlib
 import os
 import pickle
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,6 +50,31 @@ def load(source: str | os.PathLike[str], device: str = "cpu") -> Any:
             f"({error})."
         ) from error
     return model.eval()
+
+
+def load_task(
+    source: str | os.PathLike[str], needs: Sequence[str], does: str, made_of: str, device: str = "cpu"
+) -> Any:
+    """Loads a trained model of one task.
+
+    Args:
+        source: Path of a checkpoint.
+        needs: Attributes that models of the task have.
+        does: What they do, for the error.
+        made_of: Name of their class, likewise.
+        device: Where the model goes.
+
+    Raises:
+        MediaError: The file is missing or cannot be read.
+        WeightsError: It is no checkpoint of mediakit, or one of another task.
+    """
+    module = load(source, device)
+    if not all(hasattr(module, name) for name in needs):
+        raise WeightsError(
+            f"{source}: holds {type(module).__name__}, which does not {does}. Give a checkpoint that "
+            f"`mediakit fit` made of a {made_of}."
+        )
+    return module
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:

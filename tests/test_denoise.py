@@ -9,7 +9,7 @@ from scipy.interpolate import CubicSpline
 from scipy.signal import savgol_filter
 
 from mediakit import denoise
-from mediakit.denoise import LucasKanadeKalman, jitter, kalman_rts, resample, savgol
+from mediakit.denoise import LucasKanadeKalman, bridge, jitter, kalman_rts, resample, savgol
 from mediakit.mesh import N_POINTS
 
 
@@ -347,3 +347,12 @@ def test_short_signals_and_wrong_times():
             resample(torch.zeros(2), time)
     with pytest.raises(ValueError, match="one instant"):
         resample(torch.zeros(2), torch.zeros(3))
+
+
+def test_bridge():
+    nan = float("nan")
+    x = torch.tensor([[nan, 1.0], [2.0, 1.0], [3.0, nan], [nan, nan], [8.0, 4.0], [nan, nan]])
+    wanted = torch.tensor([[2.0, 1.0], [2.0, 1.0], [4.0, 2.0], [6.0, 3.0], [8.0, 4.0], [8.0, 4.0]])
+    torch.testing.assert_close(bridge(x), wanted)
+    with pytest.raises(ValueError, match="all frames"):
+        bridge(x[-1:])

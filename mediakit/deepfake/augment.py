@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mediakit.deepfake.landmark_noise import change_speed, compression_noise, drop_frames, lower_rate
+from mediakit.deepfake.landmark_noise import change_speed, compression_noise, drop_frames, lower_rate, mirror
 from mediakit.deepfake.pseudo_fakes import pseudo_fake
 from mediakit.deepfake.signals import RATE, Motion, compose, put_keypoints, split_motion
-from mediakit.mesh import MIRROR
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def change_circumstances(
     seed = int(torch.randint(2**62, (1,), generator=generator))
     camera, hand = (torch.Generator().manual_seed(seed + n) for n in range(2))
     if _chance(settings.mirrored, camera):
-        points = points[:, list(MIRROR)] * points.new_tensor([-1.0, 1.0, 1.0])
+        points = mirror(points)
     moving = split_motion(points)
     if fake is not None:
         moving = pseudo_fake(moving, fake, hand, donor, RATE, min(fps, RATE))

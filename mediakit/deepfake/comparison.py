@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mediakit import motion
+from mediakit.denoise import bridge
 from mediakit.errors import require
 
 SIGNALS = ("pitch", "yaw", "roll", "mouth")
@@ -158,27 +159,6 @@ def band_velocity(x: Tensor, rate: float, cutoff: float = CUTOFF) -> Tensor:
     steps = np.diff(bridge(x).double().numpy(), axis=0) * rate
     smooth = signal.sosfiltfilt(signal.butter(_ORDER, cutoff, fs=rate, output="sos"), steps, axis=0)
     return torch.from_numpy(smooth.copy()).to(x.dtype)
-
-
-def bridge(x: Tensor) -> Tensor:
-    """Fills missing frames (a NaN anywhere) by straight lines between their neighbours, and by the nearest at the ends.
-
-    Args:
-        x: ``(T, ...)``.
-
-    Raises:
-        ValueError: All frames are missing.
-    """
-    flat = x.flatten(1)
-    known = torch.isfinite(flat).all(-1).nonzero().squeeze(-1)
-    if not len(known):
-        raise ValueError("all frames are missing")
-    at = torch.arange(len(x))
-    after = torch.searchsorted(known, at).clamp(max=len(known) - 1)
-    before = (torch.searchsorted(known, at, right=True) - 1).clamp(min=0)
-    low, high = known[before], known[after]
-    share = ((at - low) / (high - low).clamp(min=1)).clamp(0, 1).to(x.dtype)[:, None]
-    return ((1 - share) * flat[low] + share * flat[high]).reshape(x.shape)
 
 
 def kolmogorov_smirnov(first: Tensor, second: Tensor) -> Tensor:

@@ -143,7 +143,8 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, T, C)`` and ``(B, T)`` to tokens ``(B, N, width)`` and whether they show enough, ``(B, N)`` bool."""
         if self.phase == "delay":
-            x, valid = _delay(x, self.dim, self.lag), _delay(valid[..., None].to(x.dtype), self.dim, self.lag).all(-1)
+            x = delay_embed(x, self.dim, self.lag)
+            valid = delay_embed(valid[..., None], self.dim, self.lag).all(-1)
         elif self.phase == "plane":
             time_first = x.transpose(0, 1)
             x = torch.cat(
@@ -154,13 +155,6 @@ class Tokens(nn.Module):
         x = torch.nn.functional.gelu(self.embed(x[:, -whole:])).unflatten(1, (-1, self.patch)).flatten(2)
         seen = valid[:, -whole:].unflatten(1, (-1, self.patch)).to(x.dtype).mean(-1)
         return self.project(x), seen >= 0.5
-
-
-def _delay(x: Tensor, dim: int, lag: int) -> Tensor:
-    """`delay_embed` of a batch: ``(B, T, C) -> (B, T', dim * C)``."""
-    batch, _, channels = x.shape
-    rows = delay_embed(x.transpose(0, 1).flatten(1), dim, lag)
-    return rows.view(-1, dim, batch, channels).permute(2, 0, 1, 3).flatten(2)
 
 
 class Stream(nn.Module):

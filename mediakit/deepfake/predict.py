@@ -23,7 +23,6 @@ from mediakit.deepfake.signals import RATE, Signals, cut_windows, resample_track
 from mediakit.deepfake.verdict import Thresholds, judge, judge_tracks, judge_windows, refuse
 from mediakit.encoders import weight_hash
 from mediakit.encoders.face import SIGNALS
-from mediakit.errors import WeightsError
 from mediakit.io import MediaInfo, PacketScan, check_readable, probe, scan_packets, sha256
 from mediakit.motion import EXPRESSION_NAMES
 from mediakit.tracks import FaceTrack, FaceTracks
@@ -58,15 +57,11 @@ def load_detector(checkpoint: str | os.PathLike[str], device: str = "cpu") -> De
         MediaError: The file is missing or cannot be read.
         WeightsError: It is no checkpoint of mediakit, or one of another task.
     """
-    from mediakit.weights import load
+    from mediakit.weights import load_task
 
-    module = load(checkpoint, device)
-    if not all(hasattr(module, name) for name in ("network", "thresholds", "calibration", "reference")):
-        raise WeightsError(
-            f"{checkpoint}: holds {type(module).__name__}, which does not detect deepfakes. Give a checkpoint that "
-            "`mediakit fit` made of a DeepfakeModule."
-        )
-    return module
+    return load_task(
+        checkpoint, ("network", "thresholds", "calibration", "reference"), "detect deepfakes", "DeepfakeModule", device
+    )
 
 
 def detect_file(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mediakit.deepfake.signals import RATE, Motion
-from mediakit.denoise import resample
+from mediakit.denoise import bridge, resample
 from mediakit.errors import require
 from mediakit.mesh import KEYPOINTS
 from mediakit.motion import mean_rotation
@@ -68,7 +68,9 @@ def take_apart(motion: Motion, rate: float = RATE) -> Parts:
     Raises:
         ValueError: No frame shows a face.
     """
-    face, rotation = _bridge(motion.face), _bridge(motion.pose.rotation)
+    if not torch.isfinite(motion.face.flatten(1)).all(1).any():
+        raise ValueError("the track shows no face in any frame: there is nothing to manipulate")
+    face, rotation = bridge(motion.face), bridge(motion.pose.rotation)
     smooth = _slow(face, rate)
     rest = smooth.mean(0)
     moving = (smooth - rest).flatten(1)
@@ -79,21 +81,6 @@ def take_apart(motion: Motion, rate: float = RATE) -> Parts:
     gram = turn.T @ turn + len(turn) * math.radians(0.5) ** 2 * torch.eye(3, dtype=turn.dtype, device=turn.device)
     follows = (turn @ torch.linalg.solve(gram, turn.T @ moving.double())).to(moving)
     return Parts(rest, (moving - follows).view_as(face), follows.view_as(face), face - smooth)
-
-
-def _bridge(x: Tensor) -> Tensor:
-    """Interpolates over frames ``(T, ...)`` that are not finite; the first and last one that are go on at the ends."""
-    known = torch.isfinite(x.flatten(1)).all(1)
-    if known.all():
-        return x
-    if not known.any():
-        raise ValueError("the track shows no face in any frame: there is nothing to manipulate")
-    at, frames = known.nonzero().squeeze(1), torch.arange(len(x), device=x.device)
-    after = torch.searchsorted(at, frames).clamp(max=len(at) - 1)
-    before = (torch.searchsorted(at, frames, right=True) - 1).clamp(min=0)
-    low, high = at[before], at[after]
-    share = ((frames - low) / (high - low).clamp(min=1)).clamp(0, 1).to(x)
-    return torch.lerp(x[low], x[high], share.view(-1, *[1] * (x.ndim - 1)))
 
 
 def _slow(x: Tensor, rate: float) -> Tensor:

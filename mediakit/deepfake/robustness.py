@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from mediakit import motion
-from mediakit.deepfake.comparison import CUTOFF, LEAST, Comparison, bridge, compare_tracks, head_signals
+from mediakit.deepfake.comparison import CUTOFF, LEAST, Comparison, compare_tracks, head_signals
 from mediakit.deepfake.signals import RATE, SMOOTH
-from mediakit.denoise import kalman_rts, resample, savgol
+from mediakit.denoise import bridge, kalman_rts, resample, savgol
 from mediakit.errors import MediaError
 from mediakit.faces import track_faces
 from mediakit.io import check_readable, probe, read_video, recompress, scan_packets, sha256

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from mediakit.encoders import weight_hash
 from mediakit.encoders.rebuild import rebuild_encoder
-from mediakit.errors import WeightsError
 from mediakit.features import Card
 from mediakit.io import Frame, PacketScan, check_readable, sha256
 from mediakit.onepass import Encoders, FeatureStream, FileFeatures, end_of_pictures, extract_file, whole_seconds
@@ -84,15 +83,11 @@ def load_parser(checkpoint: str | os.PathLike[str], device: str = "cpu") -> Pars
         MediaError: The file is missing or cannot be read.
         WeightsError: It is no checkpoint of mediakit, or one of another task.
     """
-    from mediakit.weights import load
+    from mediakit.weights import load_task
 
-    module = load(checkpoint, device)
-    if not all(hasattr(module, name) for name in ("classes", "segments", "protocol", "network")):
-        raise WeightsError(
-            f"{checkpoint}: holds {type(module).__name__}, which does not parse events. Give a checkpoint that "
-            "`mediakit fit` made of a ParsingModule."
-        )
-    return module
+    return load_task(
+        checkpoint, ("classes", "segments", "protocol", "network"), "parse events", "ParsingModule", device
+    )
 
 
 def open_encoders(module: Parser, weights: Mapping[str, str] | None = None) -> Encoders:

@@ -14,7 +14,6 @@ from mediakit.deepfake.comparison import (
     COORDINATES,
     SIGNALS,
     band_velocity,
-    bridge,
     compare_tracks,
     head_signals,
     jensen_shannon,
@@ -163,15 +162,6 @@ def test_band_velocity_keeps_what_is_below_and_drops_what_is_above():
         band_velocity(missing, RATE, 15.0)
     with pytest.raises(ValueError, match="at least 30 frames"):
         band_velocity(missing[:29], RATE)
-
-
-def test_bridge():
-    nan = float("nan")
-    x = torch.tensor([[nan, 1.0], [2.0, 1.0], [3.0, nan], [nan, nan], [8.0, 4.0], [nan, nan]])
-    wanted = torch.tensor([[2.0, 1.0], [2.0, 1.0], [4.0, 2.0], [6.0, 3.0], [8.0, 4.0], [8.0, 4.0]])
-    torch.testing.assert_close(bridge(x), wanted)
-    with pytest.raises(ValueError, match="all frames"):
-        bridge(x[-1:])
 
 
 def test_rotation_angle():
