@@ -28,10 +28,11 @@ from synthetic_events import fitted
 from torch import Tensor
 
 from mediakit.features import FeatureFolder
+from mediakit.intervals import bootstrap_interval
 from mediakit.parsing.annotations.labels import read_labels
 from mediakit.parsing.annotations.tables import Annotations
 from mediakit.parsing.data import ParsingDataModule
-from mediakit.parsing.metrics import SCORES, bootstrap_interval, decide, mean_scores, oracle_predictions, video_scores
+from mediakit.parsing.metrics import SCORES, decide, mean_scores, oracle_predictions, video_scores
 from mediakit.parsing.scoreboard import score_table
 from mediakit.weights import load
 

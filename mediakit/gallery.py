@@ -22,9 +22,10 @@ from mediakit.deepfake.trial import Trial as DetectorTrial
 from mediakit.deepfake.trial_page import trial_section
 from mediakit.errors import require
 from mediakit.face_summary import FaceSummary
+from mediakit.intervals import bootstrap_interval
 from mediakit.io import Frame, read_video
 from mediakit.parsing.events import MODALITIES, Event, events_to_segments, segments_to_events
-from mediakit.parsing.metrics import SCORES, avvp_scores, bootstrap_interval, mean_scores
+from mediakit.parsing.metrics import SCORES, avvp_scores, mean_scores
 from mediakit.parsing.result import ParsingResult
 from mediakit.parsing.section import event_timeline
 from mediakit.parsing.trial import BASELINE, Trial

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mediakit.parsing.metrics import ASPECTS, LEVELS, SCORES, ClassScores, bootstrap_interval, mean_scores
+from mediakit.intervals import bootstrap_interval
+from mediakit.parsing.metrics import ASPECTS, LEVELS, SCORES, ClassScores, mean_scores
 
 
 def score_table(rows: Mapping[str, Tensor], source: str, level: float = 0.95, unit: str = "videos") -> str:
