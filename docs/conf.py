@@ -49,6 +49,7 @@ OUTSIDE = {
     "os.PathLike": f"{_PYTHON}os.html#os.PathLike",
     "pathlib.Path": f"{_PYTHON}pathlib.html#pathlib.Path",
     "torch.Tensor": f"{_TORCH}tensors.html#torch.Tensor",
+    "torch.device": f"{_TORCH}tensor_attributes.html#torch.device",
     "torch.nn.modules.linear.Linear": f"{_TORCH}generated/torch.nn.Linear.html",
     "torch.nn.modules.module.Module": f"{_TORCH}generated/torch.nn.Module.html",
     "torch._C.Generator": f"{_TORCH}generated/torch.Generator.html",

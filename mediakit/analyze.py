@@ -1,4 +1,4 @@
-"""One pass over one file: what it is, its sound, its pictures, its faces, whether they are genuine, and its events."""
+"""One pass over one file: what it is, its sound, pictures and faces; with models, more (see `TASKS`)."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from mediakit.summary import PictureSummarizer, PictureSummary, SoundSummarizer,
 from mediakit.tracks import FaceTracks
 
 if TYPE_CHECKING:
+    from mediakit.colorize.image import Colorizer
+    from mediakit.colorize.key_frames import KeyFrameColors
     from mediakit.deepfake.predict import DeepfakeDetector
     from mediakit.deepfake.result import DeepfakeResult
     from mediakit.faces import Detector
@@ -52,7 +54,8 @@ TASKS = {
     ),
     "colorize": (
         "Colours from sound",
-        "Needs a colorizer (AIAIC) and its weights, which this version does not have yet.",
+        "Needs a colorizer, and none was given: `mediakit train-colorizer DIR` trains one on colour films, for "
+        "--colorize CKPT.",
     ),
 }
 """Heading of each task's section, and what it says where there is no model."""
@@ -74,6 +77,7 @@ class Analysis:
         warnings: What was wrong with the file and could be worked around.
         parsing: Its events, None where no parsing model was given.
         deepfake: The verdict on its faces, None where no detector was given.
+        colorize: Colours for some of its pictures if it is gray, None where no colorizer was given.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Analysis:
     warnings: tuple[str, ...]
     parsing: ParsingResult | None = None
     deepfake: DeepfakeResult | None = None
+    colorize: KeyFrameColors | None = None
 
     @property
     def still(self) -> bool:
@@ -132,6 +137,7 @@ class Analysis:
                     **{name: {"status": "no model", "needs": needs} for name, (_, needs) in TASKS.items()},
                     **({"parsing": {"status": "parsed", **self.parsing.to_dict()}} if self.parsing else {}),
                     **({"deepfake": {"status": "judged", **self.deepfake.to_dict()}} if self.deepfake else {}),
+                    **({"colorize": self.colorize.to_dict()} if self.colorize else {}),
                 },
                 "absent": self.absent,
                 "warnings": list(self.warnings),
@@ -148,9 +154,10 @@ def analyze_file(
     parsing: str | os.PathLike[str] | Parser | None = None,
     encoder_weights: Mapping[str, str] | None = None,
     deepfake: str | os.PathLike[str] | DeepfakeDetector | None = None,
+    colorize: str | os.PathLike[str] | Colorizer | None = None,
     progress: bool = False,
 ) -> Analysis:
-    """Looks at a media file: container, streams, sound, key frames, faces; with models, events and genuineness.
+    """Looks at a media file: container, streams, sound, key frames, faces; with models, events, genuineness, colours.
 
     Every frame is decoded once for everything that needs it, and memory does not grow with the length of the file but
     for the face landmarks (about 6 kB a detection) and the features that a parsing model reads (some kB a second).
@@ -164,6 +171,7 @@ def analyze_file(
         encoder_weights: Weight files by feature (audio, frames, clips) of the encoders that the parsing model was
             trained with, where its checkpoint alone does not lead to them.
         deepfake: Checkpoint of a deepfake detector, or the loaded `.DeepfakeModule`; it needs ``faces``.
+        colorize: Checkpoint of a colorizer, or the loaded `.ColorizeModule`; it colours some pictures of a gray file.
         progress: Whether to show progress with the time left on stderr.
 
     Returns:
@@ -171,8 +179,8 @@ def analyze_file(
 
     Raises:
         MediaError: The file is missing, unreadable, or nothing in it can be decoded.
-        WeightsError: ``face_model``, ``parsing`` or ``deepfake`` was given and is no such model, the weights of an
-            encoder are not at hand, or there is no face model for ``deepfake``.
+        WeightsError: ``face_model``, ``parsing``, ``deepfake`` or ``colorize`` was given and is no such model, the
+            weights of an encoder are not at hand, or there is no face model for ``deepfake``.
         MediakitError: An encoder has other weights than the one that the parsing model was trained with.
         ValueError: ``deepfake`` was given without ``faces``.
     """
@@ -185,6 +193,7 @@ def analyze_file(
     failure: MediaError | None = None
     parser = None if parsing is None else _open_parser(parsing, encoder_weights)
     judge, checkpoint = (None, None) if deepfake is None else _open_judge(deepfake)
+    painter = None if colorize is None else _open_painter(colorize)
     with ExitStack() as stack:
         detector = None
         if not faces:
@@ -215,6 +224,7 @@ def analyze_file(
         else:
             absent["pictures"] = "The file has no pictures."
             absent["faces"] = "There are no pictures to look for faces in."
+        colors = None if painter is None else painter(pictures, source)
     if sound is None and pictures is None:
         raise failure or MediaError(source, "has neither pictures nor sound", "Choose a video, sound or image file.")
     events = None if parser is None else parser.finish(packets if pictures else None)
@@ -225,7 +235,7 @@ def analyze_file(
 
         verdict = detect_tracks(judge, tracks, info=info, packets=packets, digest=digest, checkpoint=checkpoint)
     told = tuple(dict.fromkeys(str(w.message) for w in caught if str(source) in str(w.message)))
-    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told, events, verdict)
+    return Analysis(source.name, digest, info, packets, sound, pictures, found, absent, told, events, verdict, colors)
 
 
 def _summarize_sound(path: Path, info: MediaInfo, progress: bool) -> SoundSummary:
@@ -273,6 +283,18 @@ def _open_judge(
     if isinstance(deepfake, (str, os.PathLike)):
         return load_detector(deepfake), deepfake
     return deepfake, None
+
+
+def _open_painter(
+    colorize: str | os.PathLike[str] | Colorizer,
+) -> Callable[[PictureSummary | None, Path], KeyFrameColors]:
+    from mediakit.colorize.image import load_colorizer
+    from mediakit.colorize.key_frames import color_key_frames
+
+    if isinstance(colorize, (str, os.PathLike)):
+        module = load_colorizer(colorize)
+        return lambda pictures, path: color_key_frames(module, pictures, path, colorize)
+    return lambda pictures, path: color_key_frames(colorize, pictures, path)
 
 
 def _summarize_pictures(

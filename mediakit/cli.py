@@ -8,20 +8,23 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 from mediakit.errors import MediakitError
 from mediakit.options import TRAINING, parser
+from mediakit.quiet import quiet_native_code
 
 RECIPES = {
-    "deepfake": ("root", "--data.root DIR"),
-    "parsing": ("features", "--data.features DIR and --data.labels DIR"),
+    "colorize": "--data.root DIR",
+    "deepfake": "--data.root DIR",
+    "parsing": "--data.features DIR and --data.labels DIR",
 }
-"""Tasks whose recipe comes with the package, the option that it leaves open, and how to give it."""
+"""Tasks whose recipe comes with the package, and the options that it leaves open."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -40,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
             _train(words)
         else:
             options = parser().parse_args(words)
-            with _quiet_native_code():
+            with quiet_native_code():
                 return options.run(options) or 0
     except MediakitError as error:
         print(f"mediakit: {error}", file=sys.stderr)
@@ -59,11 +62,12 @@ def run() -> None:
 
 
 def _train(words: list[str]) -> None:
-    from mediakit.base import BaseDataModule, BaseModule  # first: it makes torchvision importable
+    words = _name_recipes(words)  # first: what is wrong there is told at once
+
+    from mediakit.base import BaseDataModule, BaseModule  # before Lightning: it makes torchvision importable
 
     from pytorch_lightning.cli import LightningCLI, SaveConfigCallback  # isort: skip
 
-    words = _name_recipes(words)
     _check_checkpoint(words)
     sys.path.insert(0, os.getcwd())  # classes of one's own are found here, as with `python -m`
     # Notes to programmers, advertising, and that the logger has made its folder where the checkpoint goes, too: a user
@@ -73,6 +77,7 @@ def _train(words: list[str]) -> None:
     lightning = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     lightning.addFilter(lambda record: "litlogger" not in record.getMessage())
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    strict = {"allow_abbrev": False, "exit_on_error": False}
     try:
         LightningCLI(
             BaseModule,
@@ -83,8 +88,13 @@ def _train(words: list[str]) -> None:
             # A run that is repeated in the same folder replaces its own record of settings instead of failing.
             save_config_kwargs={"overwrite": True},
             save_config_callback=SaveConfigCallback if words[0] == "fit" else None,
+            parser_kwargs={**strict, words[0]: strict},
             args=words,
         )
+    except argparse.ArgumentError as error:
+        from mediakit.usage import explain
+
+        raise MediakitError(explain(str(error), words)) from None
     except ValueError as error:
         # What a constructor raises comes wrapped by jsonargparse, with every argument in it.
         if isinstance(error.__cause__, MediakitError):
@@ -106,16 +116,21 @@ def _name_recipes(words: list[str]) -> list[str]:
             _check_recipe(name, words)
             recipe = str(files("mediakit").joinpath(name).joinpath("recipe.yaml"))
             found[at] = f"{option}={recipe}" if equals else recipe
+        elif re.fullmatch(r"[\w./~+-]+", name) and not os.path.exists(os.path.expanduser(name)):
+            near = "".join(f" Did you mean {recipe}?" for recipe in get_close_matches(name, RECIPES, 1))
+            known = ", ".join(RECIPES)
+            raise MediakitError(f"--config {name}: there is no such file, and no such recipe ({known}).{near}")
     return found
 
 
 def _check_recipe(name: str, words: list[str]) -> None:
     """Says what a recipe leaves open, before the command line's long list of all options does."""
     options = [word.partition("=")[0] for word in words]
-    option, advice = RECIPES[name]
-    settled = {"--data", f"--data.{option}", f"--data.init_args.{option}", "--print_config", "-h", "--help"}
-    if not settled & {*options} and options.count("--config") + options.count("-c") == 1:
-        raise MediakitError(f"the recipe {name} needs data: {advice} (see docs/tasks/{name}.md).")
+    groups = [option[2:].partition(".")[0] for option in options if option.startswith("--")]
+    # Where something is said of data, misspelt perhaps, the parser knows what is wrong.
+    settled = {"--print_config", "-h", "--help"} & {*options} or get_close_matches("data", groups)
+    if not settled and options.count("--config") + options.count("-c") == 1:
+        raise MediakitError(f"the recipe {name} needs data: {RECIPES[name]} (see docs/tasks/{name}.md).")
 
 
 def _check_checkpoint(words: list[str]) -> None:
@@ -130,33 +145,3 @@ def _check_checkpoint(words: list[str]) -> None:
         read_checkpoint(known.ckpt_path)
     elif words[0] != "fit" and known.ckpt_path is None and known.config is None and not {"-h", "--help"} & {*words}:
         print("mediakit: without --ckpt_path this runs the network as it is built, untrained", file=sys.stderr)
-
-
-@contextmanager
-def _quiet_native_code() -> Iterator[None]:
-    """Leaves standard error to Python: progress, warnings and errors still show, logs of C++ libraries do not.
-
-    MediaPipe writes a handful of alarming lines to file descriptor 2 whenever a graph starts, whatever the environment
-    says. What matters of them reaches us as exceptions.
-    """
-    stream = sys.stderr
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    try:
-        ours = stream.fileno() == 2
-    except (AttributeError, OSError, ValueError):  # replaced by something in memory, which stays
-        ours = False
-    stream.flush()
-    with os.fdopen(saved, "w", encoding=stream.encoding, errors=stream.errors, buffering=1) as python_only:
-        try:
-            with open(os.devnull, "wb") as sink:
-                os.dup2(sink.fileno(), 2)
-            if ours:
-                sys.stderr = python_only
-            yield
-        finally:
-            sys.stderr = stream
-            os.dup2(saved, 2)

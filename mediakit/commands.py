@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mediakit.errors import MediaError, MediakitError
 
 if TYPE_CHECKING:
+    from mediakit.colorize.predict import Options
     from mediakit.tracks import FaceTracks
 
 
@@ -31,10 +32,13 @@ def analyze(options: argparse.Namespace) -> None:
         parsing=options.parsing,
         encoder_weights=_encoder_weights(options),
         deepfake=options.deepfake,
+        colorize=options.colorize,
         progress=not options.quiet,
     )
     for text in analysis.warnings:
         print(f"mediakit: warning: {text}", file=sys.stderr)
+    if analysis.deepfake is not None:
+        print(f"{options.video}: {analysis.deepfake}")
     if options.json is not None:
         write_json(analysis, options.json)
         print(options.json)
@@ -57,6 +61,82 @@ def _check_models(options: argparse.Namespace) -> None:
         check_ending(path)
 
 
+def colorize(options: argparse.Namespace) -> int:
+    """Colours a picture, a film or a folder; 1 if some files of a folder failed."""
+    from dataclasses import fields
+
+    from mediakit.colorize.predict import Options
+
+    given = {k: v for k, v in vars(options).items() if v is not None}
+    how = Options(**{field.name: given[field.name] for field in fields(Options) if field.name in given})
+    try:
+        return _colorize_folder(options, how) if Path(options.input).is_dir() else _colorize_file(options, how)
+    except ValueError as error:
+        raise MediakitError(f"colorize: {error}") from error
+
+
+def _colorize_file(options: argparse.Namespace, how: Options) -> int:
+    from mediakit.colorize.image import describe, load_colorizer
+    from mediakit.colorize.predict import colorize_file
+    from mediakit.ledger import write_json
+
+    if any(value is not None for value in (options.workers, options.timeout, options.overwrite)):
+        raise MediakitError("colorize: --workers, --timeout and --overwrite are for folders")
+    page = f"{options.out}.html" if options.preview else None
+    _check_outputs(options.input, options.out, page, options.json)
+    module = load_colorizer(options.weights, options.device)
+    model = describe(module, options.weights)
+    result = colorize_file(
+        module,
+        options.input,
+        options.out,
+        how,
+        audio=options.audio,
+        preview=page,
+        model=model,
+        progress=not options.quiet,
+    )
+    for text in result.notes:
+        print(f"mediakit: warning: {text}", file=sys.stderr)
+    if options.json is not None:
+        write_json(Path(options.json), result.to_dict())
+    for path in (options.out, page, options.json):
+        if path is not None:
+            print(path)
+    return 0
+
+
+def _colorize_folder(options: argparse.Namespace, how: Options) -> int:
+    from mediakit.colorize.folder import colorize_folder
+
+    if options.audio is not None or options.json is not None:
+        raise MediakitError(
+            "colorize: --audio and --json are for one file; films of a folder have their own sound, and the folder "
+            "that is written has a colorize.json"
+        )
+    found = colorize_folder(
+        options.input,
+        options.out,
+        options.weights,
+        how,
+        device=options.device,
+        workers=options.workers or 1,
+        timeout=options.timeout,
+        overwrite=bool(options.overwrite),
+        preview=options.preview,
+        progress=not options.quiet,
+    )
+    for path, problem in found.failed:
+        print(f"mediakit: {Path(options.input, path)}: {problem}", file=sys.stderr)
+    if found.preview is not None:
+        print(found.preview)
+    print(
+        f"{found.out}: {found.done} files in guessed colours ({found.resumed} of them from earlier runs), "
+        f"{len(found.failed)} failed, {found.skipped} other passed over"
+    )
+    return 1 if found.failed else 0
+
+
 def _encoder_weights(options: argparse.Namespace) -> dict[str, str]:
     given = {"audio": options.audio_weights, "frames": options.frame_weights, "clips": options.clip_weights}
     return {name: weights for name, weights in given.items() if weights is not None}
@@ -66,7 +146,7 @@ def _check_outputs(source: str, *targets: str | None) -> None:
     """Fails before the work that outputs cannot be written, or would replace the input or each other."""
     from mediakit.io import check_readable, check_writable
 
-    taken = {check_readable(source).resolve(): "is the file to analyze"}
+    taken = {check_readable(source).resolve(): "is the file to read"}
     for target in targets:
         if target is not None:
             if clash := taken.get(Path(target).resolve()):
@@ -94,6 +174,24 @@ def extract(options: argparse.Namespace) -> int:
     return 1 if found.failed else 0
 
 
+def build_clips(options: argparse.Namespace) -> int:
+    """Turns a folder of films into a data set for colorization; 1 if some films failed."""
+    from mediakit.colorize.clips.building import build_clips
+
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "folder", "out", "quiet") and v is not None}
+    try:
+        built = build_clips(options.folder, options.out, **given, progress=not options.quiet)
+    except ValueError as error:
+        raise MediakitError(f"build-clips: {error}") from error
+    for path, problem in built.failed:
+        print(f"mediakit: {Path(options.folder, path)}: {problem}", file=sys.stderr)
+    print(
+        f"{built}\n\n{built.out}: clips of {built.films} films ({built.resumed} of them from earlier runs), "
+        f"{len(built.failed)} films failed; {built.out / 'left_out.csv'} lists what was left out"
+    )
+    return 1 if built.failed else 0
+
+
 def generate(options: argparse.Namespace) -> None:
     """Makes videos whose truth is known."""
     from mediakit.synthetic.corpus import generate_clips
@@ -103,6 +201,21 @@ def generate(options: argparse.Namespace) -> None:
         print(generate_clips(**given, progress=not options.quiet))
     except ValueError as error:
         raise MediakitError(f"generate {options.kind}: {error}") from error
+
+
+def train_colorizer(options: argparse.Namespace) -> None:
+    """Trains a colorizer and prints how it does on films that it has not seen."""
+    from mediakit.colorize.stages import train_colorizer
+
+    left_out = ("run", "folder", "out", "set", "quiet")
+    given = {k: v for k, v in vars(options).items() if k not in left_out and v is not None}
+    given |= dict(options.set)
+    trained = train_colorizer(options.folder, options.out, **given, progress=not options.quiet)
+    if trained.table:
+        print(f"{trained.table}\n")
+    for stage in trained.stages:
+        print(f"{stage.checkpoint}: val/error {stage.error:.4g}" + (" (from an earlier run)" if stage.resumed else ""))
+    print(trained.checkpoint)
 
 
 def check_labels(options: argparse.Namespace) -> None:
@@ -146,13 +259,13 @@ def pseudo_label(options: argparse.Namespace) -> int:
 
 def robustness(options: argparse.Namespace) -> None:
     """Writes how much of a face's motion survives compression."""
-    from mediakit.deepfake.robustness_page import robustness_report
+    from mediakit.deepfake.robustness_page import FILES, robustness_report
 
     def tell(name: str) -> None:
         if not options.quiet:
             print(f"{options.video}: {name}", file=sys.stderr, flush=True)
 
-    page = robustness_report(
+    found = robustness_report(
         options.video,
         options.out,
         options.crf,
@@ -161,7 +274,9 @@ def robustness(options: argparse.Namespace) -> None:
         face_model=options.face_model,
         progress=tell,
     )
-    print(page)
+    print(f"{options.video}: {found}")
+    for name in FILES:
+        print(Path(options.out, name))
 
 
 def enroll(options: argparse.Namespace) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from mediakit.analyze import Analysis, analyze_file
+from mediakit.colorize.trial import color_scene
+from mediakit.colorize.trial import run_trial as run_colorize_trial
 from mediakit.deepfake.trial import SEED
 from mediakit.deepfake.trial import run_trial as run_deepfake_trial
 from mediakit.errors import MediaError, MissingPackageError, WeightsError, require
@@ -34,6 +37,7 @@ def run_demo(
     *,
     parsing: Mapping[str, int] | None = None,
     deepfake: Mapping[str, int] | None = None,
+    colorize: Mapping[str, Any] | None = None,
     workers: int = 1,
     progress: bool = False,
 ) -> Path:
@@ -43,16 +47,19 @@ def run_demo(
     known; ``index.html`` shows it. ``demo.mp4`` is a photograph under a moving camera. Each film has its page of
     analysis beside it, ``events.html`` and so on; ``demo.json`` is that of the photograph as data. ``parsing.ckpt`` is
     a small model that was trained on the films in ``clips``; it finds the events of ``events.mp4``. ``deepfake.ckpt``
-    was trained on the genuine films in ``heads``; it judges ``head.mp4`` and ``fake.mp4``. A second run writes the same
-    bytes.
+    was trained on the genuine films in ``heads``; it judges ``head.mp4`` and ``fake.mp4``. ``colorize.ckpt`` was
+    trained on the films in ``scenes``; it makes ``colorized.mp4`` of ``gray.mp4``, which is ``scene.mp4`` without its
+    colours. A second run writes the same bytes.
 
     A script that calls this needs the guard ``if __name__ == "__main__":``, because worker processes import it.
 
     Args:
         folder: Folder to write to; made if it is not there. Files of an earlier run are replaced, all but the films of
-            ``clips`` and ``heads`` and what was found in them, which are used again.
+            ``clips``, ``heads`` and ``scenes``, what was found in them, and the stages in ``colorizer``, which are used
+            again.
         parsing: Other sizes of `mediakit.parsing.trial.run_trial`.
         deepfake: Other sizes of `mediakit.deepfake.trial.run_trial`.
+        colorize: Other sizes of `mediakit.colorize.trial.run_trial`.
         workers: Number of processes that make films, features and tracks.
         progress: Whether to show progress on stderr.
 
@@ -61,6 +68,7 @@ def run_demo(
 
     Raises:
         MediaError: The folder cannot be written, or its clips were made otherwise.
+        MediakitError: It holds a colorizer that was trained otherwise.
     """
     out = Path(folder)
     try:
@@ -74,9 +82,9 @@ def run_demo(
     write_json(_analyze(out / "demo.mp4", progress), out / "demo.json")
 
     # Numbers and sizes were chosen by eye: something of all that such clips have, and easy to see.
-    scenes = Scenes(size=(180, 240), seconds=5)
-    scene = scenes.clip(7)
-    others = [scenes.clip(7, label) for label in scenes.groups[scene.group] if label != scene.label]
+    scenes = Scenes(split="test", size=(180, 240), seconds=5)
+    scene = scenes.clip(4)
+    others = [scenes.clip(4, label) for label in scenes.groups[scene.group] if label != scene.label]
     # Of the test split, whose kinds the models have not met, and none of the films that they are scored on.
     events = EventClips(split="test", size=(180, 240)).clip(1003)
     heads = TalkingHeads(SEED + 1, "test", ("real", "reenactment"), seconds=5, size=(360, 360), pairs=True)
@@ -96,6 +104,10 @@ def run_demo(
     if detector is not None:
         exhibits["fake"] = _exhibit(heads.clip(1), "its manipulated twin", out / "fake.mp4", progress, deepfake=judge)
     exhibits["scene"] = _exhibit(scene, "a scene whose sound tells its colour", out / "scene.mp4", progress)
+    colorizer = run_colorize_trial(out, **colorize or {}, workers=workers, progress=progress)
+    announce(f"{out / 'colorized.mp4'}: the same scene, coloured by its sound", progress)
+    colored = color_scene(colorizer.checkpoint, scene, scenes.clip(5), out, progress)
+    _analyze(colored.gray, progress, colorize=colorizer.checkpoint)
     page = render_gallery(
         **exhibits,
         others=others,
@@ -103,6 +115,8 @@ def run_demo(
         trial=trial,
         detector=detector,
         absent=absent,
+        colored=colored,
+        colorizer=colorizer,
     )
     write_text(out / "index.html", page)
     return out / "index.html"
@@ -121,9 +135,15 @@ def _exhibit(
     return read_exhibit(clip, path, _analyze(path, progress, parsing, deepfake))
 
 
-def _analyze(path: Path, progress: bool, parsing: Path | None = None, deepfake: Path | None = None) -> Analysis:
+def _analyze(
+    path: Path,
+    progress: bool,
+    parsing: Path | None = None,
+    deepfake: Path | None = None,
+    colorize: Path | None = None,
+) -> Analysis:
     """Looks at a film and writes the page about it."""
-    analysis = analyze_file(path, parsing=parsing, deepfake=deepfake, progress=progress)
+    analysis = analyze_file(path, parsing=parsing, deepfake=deepfake, colorize=colorize, progress=progress)
     write_page(analysis, path.with_suffix(".html"))
     return analysis
 

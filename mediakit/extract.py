@@ -187,12 +187,15 @@ def extract_folder(
     return Extraction(out, len(records), resumed, tuple(failures), skipped)
 
 
-def find_media(folder: StrPath, out: StrPath | None = None) -> tuple[dict[str, str], int]:
+def find_media(
+    folder: StrPath, out: StrPath | None = None, endings: Sequence[str] = MEDIA_ENDINGS
+) -> tuple[dict[str, str], int]:
     """Finds the media files in a folder by their endings.
 
     Args:
         folder: The folder.
         out: A folder to leave out.
+        endings: Of the files that are wanted, in lower case.
 
     Returns:
         Relative path (with ``/``) by id, and how many other files there are.
@@ -211,14 +214,12 @@ def find_media(folder: StrPath, out: StrPath | None = None) -> tuple[dict[str, s
         folders[:] = [f for f in folders if not f.startswith(".") and Path(place, f).resolve() != avoided]
         for name in files:
             if not name.startswith("."):
-                if Path(name).suffix.lower() in MEDIA_ENDINGS:
+                if Path(name).suffix.lower() in endings:
                     paths.append(Path(place, name).relative_to(folder))
                 else:
                     others += 1
     if not paths:
-        raise MediaError(
-            folder, f"holds no media files ({others} others)", f"Known endings: {' '.join(MEDIA_ENDINGS)}."
-        )
+        raise MediaError(folder, f"holds no media files ({others} others)", f"Known endings: {' '.join(endings)}.")
     names = {path.as_posix(): path.with_suffix("").as_posix() for path in paths}
     while clashes := {id for id, count in Counter(names.values()).items() if count > 1}:
         names = {path: path if id in clashes else id for path, id in names.items()}

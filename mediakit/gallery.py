@@ -18,6 +18,9 @@ import torch
 from mediakit import __version__, motion
 from mediakit.analyze import Analysis
 from mediakit.charts import curves
+from mediakit.colorize.trial import ColoredScene
+from mediakit.colorize.trial import Trial as ColorTrial
+from mediakit.colorize.trial_page import trial_section as color_section
 from mediakit.deepfake.trial import Trial as DetectorTrial
 from mediakit.deepfake.trial_page import trial_section
 from mediakit.errors import require
@@ -158,6 +161,8 @@ def render_gallery(
     fake: Exhibit | None = None,
     detector: DetectorTrial | None = None,
     absent: str = "",
+    colored: ColoredScene | None = None,
+    colorizer: ColorTrial | None = None,
 ) -> str:
     """The page as text.
 
@@ -171,6 +176,8 @@ def render_gallery(
         fake: Of the head's manipulated twin, both analyzed with a deepfake detector.
         detector: How good that detector is.
         absent: Why there is none.
+        colored: The scene robbed of its colours, and what a colorizer made of it.
+        colorizer: How good that is.
     """
     return template("gallery.html").render(
         version=__version__,
@@ -179,6 +186,7 @@ def render_gallery(
         genuine=None if fake is None or detector is None else _genuine(head, fake, detector),
         absent=absent,
         scene=_scene(scene, others),
+        colors=None if colored is None or colorizer is None else _colors(colored, colorizer),
         links=links or {},
         trial=None if trial is None else _trial(trial),
     )
@@ -189,11 +197,15 @@ def _film(exhibit: Exhibit, still: int) -> dict[str, Any]:
     return {
         "name": name,
         "page": Path(name).with_suffix(".html").name,
-        "video": "data:video/mp4;base64," + base64.b64encode(exhibit.video).decode(),
+        "video": _video(exhibit.video),
         "poster": data_uri(exhibit.frames[still].image, "jpeg"),
         "width": exhibit.frames[0].image.shape[2],
         "height": exhibit.frames[0].image.shape[1],
     }
+
+
+def _video(data: bytes) -> str:
+    return "data:video/mp4;base64," + base64.b64encode(data).decode()
 
 
 def _events(exhibit: Exhibit) -> dict[str, Any]:
@@ -342,6 +354,27 @@ def _scene(exhibit: Exhibit, others: Sequence[Scene]) -> dict[str, Any]:
         "color": data_uri(frame.image, "jpeg"),
         "others": [(other.label, data_uri(_picture(*other.gray_and_ab(number)), "jpeg")) for other in others],
         "sound": _sound(exhibit),
+    }
+
+
+def _colors(scene: ColoredScene, trial: ColorTrial) -> dict[str, Any]:
+    section = color_section(scene, trial)
+    pictures = [(way, text, data_uri(picture, "jpeg")) for way, text, picture in section["pictures"]]
+    height, width = scene.before.shape[1:]
+    size = {"width": width, "height": height}
+    poster = {way: picture for way, _, picture in pictures}
+    return {
+        **section,
+        **size,
+        "pictures": pictures,
+        "gray": {**size, "name": scene.gray.name, "video": _video(scene.gray.read_bytes()), "poster": poster["gray"]}
+        | {"page": scene.gray.with_suffix(".html").name},
+        "film": {
+            **size,
+            "name": scene.colored.name,
+            "video": _video(scene.colored.read_bytes()),
+            "poster": poster["own"],
+        },
     }
 
 

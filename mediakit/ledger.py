@@ -26,7 +26,7 @@ from mediakit.io import check_writable, sha256, write_bytes, write_text
 from mediakit.io.files import cannot_write
 
 _PACKAGES = ("av", "librosa", "mediapipe", "numpy", "opencv-python", "timm", "torch", "torchvision")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(npy|safetensors|json|csv|tmp)")  # as atomic_path names them
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.\w+")  # as atomic_path names them
 _RECORDS = ".records"  # no id is hidden, so nothing in it can take the place of the settings
 _SETTINGS = ".settings.json"
 

@@ -1,11 +1,24 @@
-"""The commands of the command line with their options, and the types that these have."""
+"""The commands of the command line with their options."""
 
 from __future__ import annotations
 
 import argparse
-import os
 
 from mediakit import __version__, commands
+from mediakit.option_types import (
+    amount,
+    class_list,
+    cores,
+    epochs,
+    features,
+    picture_size,
+    positive,
+    rate_factor,
+    setting,
+    share,
+    threshold,
+    words,
+)
 
 TRAINING = {
     "fit": "train a model (LightningCLI; see `mediakit fit --help`)",
@@ -13,82 +26,6 @@ TRAINING = {
     "test": "score a model on the test split",
     "predict": "run a model over a data module's items",
 }
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_positive.__name__ = "whole number of at least 1"  # argparse names the type in its error
-
-
-def _amount(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError
-    return number
-
-
-_amount.__name__ = "positive amount"
-
-
-def _rate_factor(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 51:
-        raise ValueError
-    return number
-
-
-_rate_factor.__name__ = "rate factor (0 to 51)"
-
-
-def _features(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if not {*names} <= {"audio", "frames", "clips", "faces"}:
-        raise ValueError
-    return names
-
-
-def _words(text: str) -> list[str]:
-    words = (word.strip() for word in text.strip().removeprefix("[").removesuffix("]").split(","))
-    return [word for word in words if word]
-
-
-_words.__name__ = "list of names"
-
-
-def _threshold(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        if not text.endswith(".json"):
-            raise
-        return text
-
-
-_threshold.__name__ = "number or .json file"
-
-
-def _class_list(text: str) -> list[str] | str:
-    return text if os.path.isfile(text) else _words(text)
-
-
-def _picture_size(text: str) -> tuple[int, int]:
-    width, height = text.lower().split("x")
-    return int(height), int(width)
-
-
-_picture_size.__name__ = "size (WIDTHxHEIGHT)"
-
-_features.__name__ = "list of features (audio,frames,clips,faces)"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,9 +46,9 @@ def parser() -> argparse.ArgumentParser:
     parsing.add_argument("--labels", metavar="DIR", help="LLP's annotation files (default: labels drawn like them)")
     parsing.add_argument("--features", metavar="DIR", help="features of LLP (default: drawn ones, LLP-sim)")
     parsing.add_argument("--pseudo-labels", metavar="DIR", help="pseudo-labels that go with --features")
-    parsing.add_argument("--seeds", type=_positive, metavar="N", default=3, help="runs of each variant (default: 3)")
+    parsing.add_argument("--seeds", type=positive, metavar="N", default=3, help="runs of each variant (default: 3)")
     parsing.add_argument(
-        "--rows", type=_words, metavar="LIST", help="some variants, named as in the table: 'HAN,MM-CSE' (default: all)"
+        "--rows", type=words, metavar="LIST", help="some variants, named as in the table: 'HAN,MM-CSE' (default: all)"
     )
     parsing.add_argument(
         "--tune-all",
@@ -119,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         help="tune every variant, not MM-CSE and HAN alone; four times the first seed",
     )
     parsing.add_argument(
-        "--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: number of cores)"
+        "--workers", type=positive, default=cores(), metavar="N", help="processes (default: number of cores)"
     )
     parsing.add_argument("-q", "--quiet", action="store_true", help="do not tell what is done")
     parsing.set_defaults(run=commands.ablate)
@@ -147,11 +84,35 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--deepfake", metavar="CKPT", help="judge its faces with this detector, a checkpoint of `mediakit fit`"
     )
+    analyze.add_argument(
+        "--colorize", metavar="CKPT", help="if it is gray, colour some of its pictures with this colorizer"
+    )
     analyze.add_argument("--no-faces", action="store_true", help="do not look for faces")
     analyze.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
-    analyze.add_argument("--max-faces", type=_positive, default=4, metavar="N", help="most faces a frame (default: 4)")
+    analyze.add_argument("--max-faces", type=positive, default=4, metavar="N", help="most faces a frame (default: 4)")
     analyze.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     analyze.set_defaults(run=commands.analyze)
+
+    build = subparsers.add_parser("build-clips", help="make a data set for colorization from a folder of films")
+    build.add_argument("folder", metavar="FOLDER", help="colour films with sound, also in its sub-folders")
+    build.add_argument("-o", "--out", metavar="DIR", required=True, help="folder to write the data set to")
+    build.add_argument("--seconds", type=amount, metavar="N", help="length of a clip (default: 10)")
+    build.add_argument("--shortest", type=amount, metavar="N", help="least length of a clip in seconds (default: 2)")
+    build.add_argument("--size", type=positive, metavar="PIXELS", help="short side of the clips (default: the film's)")
+    build.add_argument("--crf", type=rate_factor, metavar="N", help="rate factor of H.264, 0 to 51 (default: 18)")
+    build.add_argument(
+        "--min-colorfulness", type=float, metavar="X", help="below, a clip is nearly gray and left out (default: 15)"
+    )
+    build.add_argument(
+        "--min-motion", type=float, metavar="X", help="gray levels; below, a clip is still and left out (default: 1)"
+    )
+    build.add_argument("--label-folders", action="store_true", help="the folder of a film names its label")
+    build.add_argument("--seed", type=int, metavar="N", help="another seed gives another split (default: 0)")
+    build.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes (default: cores)")
+    build.add_argument("--timeout", type=amount, metavar="SECONDS", help="give up on a film after this time")
+    build.add_argument("--overwrite", action="store_true", help="replace all that is in DIR")
+    build.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    build.set_defaults(run=commands.build_clips)
 
     check = subparsers.add_parser("check-labels", help="say what is wrong in labels of events, and what they hold")
     check.add_argument("folder", metavar="FOLDER", help="annotation files of LLP, AVE or UnAV-100, or plain tables")
@@ -163,16 +124,65 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument(
         "--classes",
-        type=_words,
+        type=words,
         metavar="LIST",
         help="names of the classes of plain tables, or the key of a list (default: events, those of generated clips)",
     )
     check.set_defaults(run=commands.check_labels)
 
+    color = subparsers.add_parser("colorize", help="guess the colours of a gray picture, a film or a folder of them")
+    color.add_argument("input", metavar="IN", help="picture, film (its own sound guides it), or folder of both")
+    color.add_argument("-o", "--out", metavar="OUT", required=True, help="file to write; of a folder, the folder")
+    color.add_argument(
+        "--weights", metavar="CKPT", required=True, help="the colorizer, a checkpoint of `mediakit train-colorizer`"
+    )
+    color.add_argument("--audio", metavar="FILE", help="sound of the scene, for one picture")
+    color.add_argument("--guide", metavar="PHOTO", help="a colour photograph that guides instead of the sound")
+    color.add_argument(
+        "--audio-weight", type=share, metavar="X", help="how far the sound may count, 0 to 1 (default: 1)"
+    )
+    color.add_argument("--saturation", type=amount, metavar="X", help="factor of the chroma (default: 1)")
+    color.add_argument("--bits", type=int, choices=(8, 16), help="of coloured pictures; 16: PNG, TIFF (default: 8)")
+    color.add_argument(
+        "--preview",
+        action="store_true",
+        help="also write a page, before and after: OUT.html; of a folder colorize.html",
+    )
+    color.add_argument("--json", metavar="FILE", help="also write what was done; a folder always has a colorize.json")
+    color.add_argument(
+        "--uncertainty",
+        action="store_true",
+        default=None,
+        help="measure how far the guess of a picture depends on input size and dropout",
+    )
+    color.add_argument("--crf", type=rate_factor, metavar="N", help="rate factor of films, 0 to 51 (default: 18)")
+    color.add_argument(
+        "--full-chroma", action="store_true", default=None, help="films in 4:4:4, truer to lightness; not all play it"
+    )
+    color.add_argument(
+        "--unsteady", dest="steady", action="store_false", default=None, help="each frame of a film by itself"
+    )
+    color.add_argument(
+        "--tile",
+        dest="tile_pixels",
+        type=positive,
+        metavar="PIXELS",
+        help="worked on at a time; changes no result",
+    )
+    color.add_argument("--seed", type=int, metavar="N", help="of the uncertainty's dropout (default: 0)")
+    color.add_argument("--device", metavar="NAME", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    color.add_argument("--workers", type=positive, metavar="N", help="processes for a folder (default: 1)")
+    color.add_argument("--timeout", type=amount, metavar="SECONDS", help="give up on a folder's file after this time")
+    color.add_argument(
+        "--overwrite", action="store_true", default=None, help="colour a folder anew, whatever OUT holds"
+    )
+    color.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    color.set_defaults(run=commands.colorize)
+
     demo = subparsers.add_parser("demo", help="make films, train small models, show what they see; needs no network")
     demo.add_argument("--out", metavar="DIR", default="mediakit-demo", help="folder to write (default: mediakit-demo)")
     demo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    demo.add_argument("--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: cores)")
+    demo.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes (default: cores)")
     demo.set_defaults(run=commands.demo)
 
     enroll = subparsers.add_parser("enroll", help="learn from genuine recordings how one person moves")
@@ -184,7 +194,7 @@ def parser() -> argparse.ArgumentParser:
     )
     enroll.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write (.safetensors)")
     enroll.add_argument(
-        "--seconds", type=_amount, metavar="N", default=10.0, help="length of what is compared (default: 10)"
+        "--seconds", type=amount, metavar="N", default=10.0, help="length of what is compared (default: 10)"
     )
     enroll.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
     enroll.add_argument("-q", "--quiet", action="store_true", help="do not tell what is done")
@@ -194,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
     extract.add_argument("folder", metavar="FOLDER", help="videos and sound files, also in its sub-folders")
     extract.add_argument("--out", metavar="DIR", required=True, help="folder to write the features to")
     extract.add_argument(
-        "--features", metavar="LIST", type=_features, help="some of audio,frames,clips,faces (default: all)"
+        "--features", metavar="LIST", type=features, help="some of audio,frames,clips,faces (default: all)"
     )
     for kind, networks in (("audio", "timm's"), ("frame", "timm's"), ("clip", "torchvision's video networks")):
         extract.add_argument(
@@ -204,13 +214,13 @@ def parser() -> argparse.ArgumentParser:
             f"--{kind}-weights", metavar="WEIGHTS", help="of a named network: 'pretrained', a tag, a file; else random"
         )
     extract.add_argument("--seed", type=int, metavar="N", help="seed of random weights (default: 0)")
-    extract.add_argument("--frame-rate", type=_amount, metavar="FPS", help="frames a second (default: 1)")
+    extract.add_argument("--frame-rate", type=amount, metavar="FPS", help="frames a second (default: 1)")
     extract.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
-    extract.add_argument("--max-faces", type=_positive, metavar="N", help="most faces a frame (default: 4)")
+    extract.add_argument("--max-faces", type=positive, metavar="N", help="most faces a frame (default: 4)")
     extract.add_argument(
-        "--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: number of cores)"
+        "--workers", type=positive, default=cores(), metavar="N", help="processes (default: number of cores)"
     )
-    extract.add_argument("--timeout", type=_amount, metavar="SECONDS", help="give up on a file after this time")
+    extract.add_argument("--timeout", type=amount, metavar="SECONDS", help="give up on a file after this time")
     extract.add_argument("--overwrite", action="store_true", help="replace all features that are in DIR")
     extract.add_argument("--use-damaged", action="store_true", help="take what is intact of damaged files")
     extract.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -225,31 +235,31 @@ def parser() -> argparse.ArgumentParser:
     ):
         made = kinds.add_parser(kind, help=text)
         made.add_argument("--out", metavar="DIR", required=True, help="folder to write to")
-        made.add_argument("--count", type=_positive, metavar="N", default=10, help="number of clips (default: 10)")
+        made.add_argument("--count", type=positive, metavar="N", default=10, help="number of clips (default: 10)")
         made.add_argument("--seed", type=int, metavar="N", help="another seed gives other clips (default: 0)")
         made.add_argument("--split", choices=("train", "val", "test"), help="whose kinds to draw from (default: train)")
-        made.add_argument("--seconds", type=_positive, metavar="N", help="length of a clip (default: 10; heads: 6)")
-        made.add_argument("--size", type=_picture_size, metavar="WxH", help="width and height of the pictures")
-        made.add_argument("--fps", type=_positive, metavar="N", help="frames a second")
+        made.add_argument("--seconds", type=positive, metavar="N", help="length of a clip (default: 10; heads: 6)")
+        made.add_argument("--size", type=picture_size, metavar="WxH", help="width and height of the pictures")
+        made.add_argument("--fps", type=positive, metavar="N", help="frames a second")
         if kind == "heads":
             made.add_argument(
                 "--kinds",
-                type=_words,
+                type=words,
                 metavar="LIST",
                 help="some of real, region_lag, expression_swap, jitter, oversmooth, contour_slide and, for the test "
                 "split only, face_blend, reenactment (default: all of the split)",
             )
-            made.add_argument("--identities", type=_positive, metavar="N", help="number of people (default: 12)")
+            made.add_argument("--identities", type=positive, metavar="N", help="number of people (default: 12)")
             made.add_argument(
                 "--pairs", action="store_true", default=None, help="one twin of each genuine clip, kinds by turns"
             )
         if kind == "scenes":
-            made.add_argument("--groups", type=_positive, metavar="N", help="number of groups (default: 4)")
+            made.add_argument("--groups", type=positive, metavar="N", help="number of groups (default: 4)")
             made.add_argument("--hue-from", choices=("class", "group"), help="what fixes the hue (default: class)")
             made.add_argument(
                 "--recordings", metavar="PATTERN", help="sounds; the folder of each is its class: 'sounds/*/*.wav'"
             )
-        made.add_argument("--workers", type=_positive, default=_cores(), metavar="N", help="processes (default: cores)")
+        made.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes (default: cores)")
         made.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
         made.set_defaults(run=commands.generate)
 
@@ -262,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
     pseudo.add_argument(
         "--classes",
         metavar="LIST",
-        type=_class_list,
+        type=class_list,
         help="llp, ave, unav, events, a file with a name in each line, or names (default: what comes with the labels)",
     )
     pseudo.add_argument("--clip-model", metavar="NAME", help="of open_clip, or a folder (default: ViT-L-14-quickgelu)")
@@ -275,7 +285,7 @@ def parser() -> argparse.ArgumentParser:
         pseudo.add_argument(
             f"--threshold-{modality}",
             metavar="X",
-            type=_threshold,
+            type=threshold,
             help="similarity from which a class counts, or a .json file with one by class (default: those of VALOR for "
             f"the classes of LLP, {usual} for others)",
         )
@@ -290,10 +300,8 @@ def parser() -> argparse.ArgumentParser:
         "--similarities", action="store_true", help="keep them, so that thresholds can be changed at no cost"
     )
     pseudo.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
-    pseudo.add_argument(
-        "--workers", type=_positive, metavar="N", help="processes, each with both networks (default: 1)"
-    )
-    pseudo.add_argument("--timeout", type=_amount, metavar="SECONDS", help="give up on a file after this time")
+    pseudo.add_argument("--workers", type=positive, metavar="N", help="processes, each with both networks (default: 1)")
+    pseudo.add_argument("--timeout", type=amount, metavar="SECONDS", help="give up on a file after this time")
     pseudo.add_argument("--overwrite", action="store_true", help="replace all pseudo-labels that are in DIR")
     pseudo.add_argument("--use-damaged", action="store_true", help="take what is intact of damaged files")
     pseudo.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -304,7 +312,7 @@ def parser() -> argparse.ArgumentParser:
     robust.add_argument("-o", "--out", metavar="DIR", required=True, help="folder to write the page and its numbers to")
     robust.add_argument(
         "--crf",
-        type=_rate_factor,
+        type=rate_factor,
         nargs="+",
         metavar="N",
         default=[23, 32, 40],
@@ -312,7 +320,7 @@ def parser() -> argparse.ArgumentParser:
     )
     robust.add_argument(
         "--scale",
-        type=_amount,
+        type=amount,
         nargs="*",
         metavar="X",
         default=[0.5],
@@ -322,6 +330,37 @@ def parser() -> argparse.ArgumentParser:
     robust.add_argument("--face-model", metavar="FILE", help="face_landmarker.task, where MediaPipe bundles no model")
     robust.add_argument("-q", "--quiet", action="store_true", help="do not tell what is done")
     robust.set_defaults(run=commands.robustness)
+
+    trained = subparsers.add_parser("train-colorizer", help="train the three stages of a colorizer on colour films")
+    trained.add_argument("folder", metavar="FOLDER", help="colour films with sound, or what `build-clips` made of some")
+    trained.add_argument("-o", "--out", metavar="DIR", required=True, help="folder of the run, to write or to go on in")
+    trained.add_argument(
+        "--layout", choices=("clips", "folder", "vggsound", "ave"), help="of FOLDER (default: clips or folder)"
+    )
+    trained.add_argument("--annotations", metavar="FILE", help="vggsound.csv or Annotations.txt, if not in FOLDER")
+    trained.add_argument("--size", type=positive, metavar="PIXELS", help="of the pictures learnt from (default: 256)")
+    trained.add_argument("--epochs", type=epochs, metavar="N", help="of each stage, or 30,20,10 (default: 30)")
+    trained.add_argument("--batch-size", type=positive, metavar="N", help="clips a step (default: 16)")
+    trained.add_argument("--seed", type=int, metavar="N", help="of networks, splits and order (default: 0)")
+    for name, default in (("gray", "resnet34"), ("semantic", "resnet18"), ("audio", "resnet18")):
+        trained.add_argument(f"--{name}-encoder", metavar="NAME", help=f"network of timm's (default: {default})")
+        trained.add_argument(
+            f"--{name}-weights", metavar="WEIGHTS", help="its weights: 'pretrained', a tag, a file (default: random)"
+        )
+    trained.add_argument(
+        "--set",
+        type=setting,
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any other argument of ColorizeModule or ColorizeDataModule, such as lr=1e-4; may be repeated",
+    )
+    trained.add_argument("--accelerator", metavar="NAME", help="cpu, gpu, ... (default: a GPU if there is one)")
+    trained.add_argument("--workers", type=positive, default=cores(), metavar="N", help="decoding processes")
+    trained.add_argument("--num-workers", type=int, metavar="N", help="loader processes (default: 0)")
+    trained.add_argument("--overwrite", action="store_true", help="train anew, whatever is in DIR")
+    trained.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    trained.set_defaults(run=commands.train_colorizer)
 
     verify = subparsers.add_parser("verify", help="say whether somebody moves like a person that was enrolled")
     verify.add_argument("video", metavar="VIDEO", help="recording that claims to be of the person, or its face tracks")

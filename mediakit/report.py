@@ -17,6 +17,7 @@ import torch
 from mediakit import __version__
 from mediakit.analyze import RATE, TASKS, Analysis
 from mediakit.charts import clock, curves, plot, time_ticks
+from mediakit.colorize.section import colorize_section
 from mediakit.deepfake.section import deepfake_section, spoken
 from mediakit.errors import require
 from mediakit.face_summary import FacesSummary, FaceSummary
@@ -103,12 +104,15 @@ def render_page(analysis: Analysis) -> str:
         still=still,
         events=analysis.parsing and events_section(analysis.parsing, TASKS["parsing"][0], still),
         deepfake=analysis.deepfake and deepfake_section(analysis.deepfake, TASKS["deepfake"][0]),
-        tasks=[
-            (*task, "not in this version" if name == "colorize" else "no model given")
-            for name, task in TASKS.items()
-            if getattr(analysis, name, None) is None
-        ],
+        colors=analysis.colorize and _colors(colorize_section(analysis.colorize, TASKS["colorize"][0], still)),
+        tasks=[(*task, "no model given") for name, task in TASKS.items() if getattr(analysis, name) is None],
     )
+
+
+def _colors(section: dict[str, Any]) -> dict[str, Any]:
+    """The section with its pictures as they stand in a page."""
+    stills = [{**s, **{side: data_uri(s[side], "jpeg") for side in ("before", "after")}} for s in section["stills"]]
+    return {**section, "stills": stills}
 
 
 def template(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch.nn.functional import interpolate
@@ -241,19 +241,28 @@ class PictureSummarizer:
         )
 
 
-def colorfulness(image: torch.Tensor) -> torch.Tensor:
-    """Colourfulness after Hasler and Süsstrunk (2003), signed variant.
+def colorfulness(image: torch.Tensor, variant: Literal["signed", "abs"] = "signed") -> torch.Tensor:
+    """Colourfulness after Hasler and Süsstrunk (2003).
 
     ``sqrt(std(rg)² + std(yb)²) + 0.3 sqrt(mean(rg)² + mean(yb)²)`` with rg = R - G and yb = (R + G) / 2 - B.
 
     Args:
         image: RGB ``(..., 3, H, W)`` in 0..255.
+        variant: ``"signed"`` as published, or ``"abs"`` with the magnitudes of rg and yb, as CT2 and DDColor compute
+            it. The two differ by about a fifth on the same photograph: say which.
 
     Returns:
         ``(...)``; 0 for gray, about 15 slightly, 60 strongly colourful.
+
+    Raises:
+        ValueError: There is no such variant.
     """
+    if variant not in ("signed", "abs"):
+        raise ValueError(f"there is no colourfulness {variant!r}; take 'signed' or 'abs'")
     red, green, blue = image.float().unbind(-3)
     rg, yb = (red - green).flatten(-2), ((red + green) / 2 - blue).flatten(-2)
+    if variant == "abs":
+        rg, yb = rg.abs(), yb.abs()
     spread = (rg.var(-1, correction=0) + yb.var(-1, correction=0)).sqrt()
     return spread + 0.3 * (rg.mean(-1).square() + yb.mean(-1).square()).sqrt()
 

@@ -192,13 +192,17 @@ def test_page_and_json(media, tmp_path, capfd):
     page, data = tmp_path / "page.html", tmp_path / "data.json"
     words = (media / "clip.mp4", "--deepfake", media / "detector.ckpt", "-o", page, "--json", data)
     assert run(*words) == 0
-    assert capfd.readouterr().out.splitlines() == [str(data), str(page)]
+    verdict, *written = capfd.readouterr().out.splitlines()
+    assert written == [str(data), str(page)]
     first = data.read_bytes(), page.read_bytes()
     assert run(*words) == 0
     assert (data.read_bytes(), page.read_bytes()) == first
     told = json.loads(first[0])["tasks"]["deepfake"]
     assert (told["status"], told["schema"], told["verdict"]) == ("judged", "mediakit.deepfake/1", "fake")
     assert told["belief"][0] <= told["probability"] <= told["belief"][1]
+    low, high = told["belief"]
+    stated = f"fake, belief in fake {low:.0%} to {high:.0%}, quality {told['quality']:.2f}: {told['reason']}"
+    assert verdict == f"{media / 'clip.mp4'}: {stated}"
     made = told["provenance"]
     assert made["file"]["sha256"] == json.loads(first[0])["file"]["sha256"]
     assert (made["file"]["codec"], made["file"]["pix_fmt"], made["file"]["gop_max"]) == ("h264", "yuv420p", 40)

@@ -248,7 +248,7 @@ def test_outputs_are_checked_before_the_work(clip, tmp_path, capfd, monkeypatch)
     film, page = tmp_path / "film.mp4", tmp_path / "page.html"
     film.write_bytes(clip.read_bytes())
     for words, reason in {
-        ("-o", str(film)): "it is the file to analyze",
+        ("-o", str(film)): "it is the file to read",
         ("-o", str(page), "--json", str(page)): "it is named for another output, too",
         ("-o", str(tmp_path / "no" / "page.html")): "No such file or directory",
     }.items():

@@ -6,6 +6,7 @@ import html
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +14,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from mediakit.colorize.color import rgb_to_lab
+from mediakit.colorize.data import ColorizeDataModule
 from mediakit.errors import MissingPackageError
+from mediakit.io import read_audio, read_video
 from mediakit.parsing.data import ParsingDataModule
 from mediakit.parsing.metrics import avvp_scores, decide, oracle_ladder
+from mediakit.summary import colorfulness
 from mediakit.synthetic.events import EventClips
 from mediakit.weights import load
 
-FILMS = ("demo", "events", "head", "fake", "scene")
+FILMS = ("demo", "events", "head", "fake", "scene", "gray")
 SMALL = {"train": 6, "val": 2, "test": 3, "epochs": 3}
 FEW = {"train": 2, "val": 1, "test": 2, "epochs": 2}
-SIZES = {"parsing": SMALL, "deepfake": FEW}
+SOME = {"train": 12, "val": 4, "test": 6, "epochs": (1, 1, 1)}
+SIZES = {"parsing": SMALL, "deepfake": FEW, "colorize": SOME}
 RUN = f"""
 import functools, sys
 import mediakit.cli, mediakit.demo
@@ -57,7 +63,10 @@ def words(page: str) -> str:
 def test_files(demo):
     pages = {f"{name}{end}" for name in FILMS for end in (".mp4", ".html")}
     rest = {"demo.json", "index.html", "parsing.ckpt", "clips", "features", "deepfake.ckpt", "heads", "landmarks"}
-    assert {p.name for p in demo.iterdir()} == pages | rest
+    colors = {"colorized.mp4", "colorize.ckpt", "colorizer", "scenes", "scenes-test"}
+    assert {p.name for p in demo.iterdir()} == pages | rest | colors
+    for split, folder in (("train", "scenes/train"), ("val", "scenes/val"), ("test", "scenes-test")):
+        assert len(list((demo / folder / "videos").iterdir())) == SOME[split]
     for split in ("train", "val", "test"):
         assert len(list((demo / "clips" / split / "videos").iterdir())) == SMALL[split]
         for feature in ("audio", "frames", "clips"):
@@ -83,7 +92,14 @@ def test_the_page_asks_nothing_from_the_network(demo, page):
 
 
 def test_one_section_a_kind_with_its_film_inside(demo, page):
-    assert re.findall(r'<section aria-labelledby="(\w+)"', page) == ["events", "head", "genuine", "scene", "more"]
+    assert re.findall(r'<section aria-labelledby="(\w+)"', page) == [
+        "events",
+        "head",
+        "genuine",
+        "scene",
+        "colors",
+        "more",
+    ]
     films = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)
     assert [base64.b64decode(film) for film in films] == [(demo / f"{n}.mp4").read_bytes() for n in FILMS[1:]]
     assert len(page) < 6_000_000
@@ -187,16 +203,60 @@ def test_the_twin_is_judged_as_its_own_page_says(demo, page):
     assert "deepfake" not in (demo / "scene.html").read_text().partition('id="tasks"')[0]
 
 
-@pytest.mark.parametrize("task", ["parsing", "deepfake"])
+@pytest.mark.parametrize("task", ["parsing", "deepfake", "colorize"])
 def test_training_again_gives_the_same_model(demo, task):
     trial = importlib.import_module(f"mediakit.{task}.trial")
     before, state, threads = (demo / f"{task}.ckpt").read_bytes(), torch.get_rng_state(), torch.get_num_threads()
+    if task == "colorize":
+        shutil.rmtree(demo / "colorizer")  # stages that are finished are not trained again
     again = trial.run_trial(demo, **SIZES[task])
     assert again.checkpoint.read_bytes() == before
-    counts = again.clips if task == "parsing" else again.people
+    counts = {"parsing": "clips", "deepfake": "people", "colorize": "films"}[task]
+    counts = getattr(again, counts)
     assert counts == {name: SIZES[task][name] for name in ("train", "val", "test")}
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
+
+
+def test_the_colorizer_is_scored_on_unseen_scenes(demo, page):
+    module = load(demo / "colorize.ckpt").eval()
+    data = ColorizeDataModule(str(demo / "scenes-test"), cache=str(demo.parent / "clips"), size=64, frames=3)
+    data.setup("test")
+    (batch,) = data.test_dataloader()
+    lab = rgb_to_lab(batch["frames"][:, 0].float() / 255)
+    with torch.inference_mode():
+        found = {
+            "guided by its own sound": module.network(lab[:, :1], module.network.hear(batch["waveform"])).ab,
+            "guided by nothing": module.network(lab[:, :1]).ab,
+            "left gray": torch.zeros_like(lab[:, 1:]),
+        }
+    section = page.partition('id="colors"')[2].partition("<section")[0]
+    rows = dict(re.findall(r"<tr><th>([^<]+)</th><td>\d+</td><td>(.*?)</td>", section))
+    for way, ab in found.items():
+        errors = (ab - lab[:, 1:]).abs().mean((1, 2, 3))
+        mean, low, high = map(float, re.findall(r"[\d.]+", re.sub(r"<[^>]+>", " ", rows[way])))
+        assert mean == pytest.approx(float(errors.mean()), abs=0.051)
+        assert low <= mean <= high
+    text = words(section)
+    assert f"trained on {SOME['train']} generated scenes" in text
+    assert "The colours are guessed." in text
+    assert text.count("believed to") == 2
+    assert section.count("<video ") == 2
+
+
+def test_the_scene_without_its_colours(demo):
+    frames = [list(read_video(demo / f"{name}.mp4")) for name in ("scene", "gray", "colorized")]
+    assert {len(film) for film in frames} == {40}
+    scene, gray, colored = (torch.stack([frame.image for frame in film]) for film in frames)
+    assert colorfulness(gray).max() < 3
+    assert colorfulness(scene).min() > 15
+    lightness = [rgb_to_lab(film[::8].float() / 255)[:, 0] for film in (gray, colored)]
+    assert (lightness[1] - lightness[0]).abs().mean() < 1.5  # what compression leaves
+    sounds = [read_audio(demo / f"{name}.mp4").waveform for name in ("gray", "colorized")]
+    assert torch.equal(*sounds)
+    told = (demo / "gray.html").read_text().partition('id="colorize"')[2].partition("</section>")[0]
+    assert told.count('type="range"') == 4
+    assert "colorize.ckpt (ColorizationModel)" in told
 
 
 def test_the_head_is_measured_as_it_is(page, found):
@@ -275,7 +335,7 @@ def test_without_mediapipe(tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'index.html'}\n"
     steps = re.findall(r"(\w+)\.mp4: drawing [a-z ,]+$", err, flags=re.MULTILINE)
-    assert steps == [film for film in FILMS if film != "fake"]
+    assert steps == [film for film in FILMS if film not in ("fake", "gray")]
     assert not (tmp_path / "heads").exists()
     page = (tmp_path / "index.html").read_text()
     text = words(page)

@@ -15,14 +15,20 @@ from pathlib import Path
 import pytest
 
 import mediakit
-from mediakit import deepfake, encoders, io, parsing, synthetic
+from mediakit import colorize, deepfake, encoders, io, parsing, synthetic
 from mediakit.cli import TRAINING, main
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ("-W", "-n", "--keep-going", "-q", "-b", "html")
 INSIDE = {
     *("mediakit.__main__", "mediakit.charts", "mediakit.cli", "mediakit.commands", "mediakit.demo", "mediakit.ledger"),
-    *("mediakit.deepfake.section", "mediakit.options", "mediakit.text_tables"),
+    *(
+        "mediakit.colorize.section",
+        "mediakit.deepfake.section",
+        "mediakit.option_types",
+        "mediakit.options",
+        "mediakit.text_tables",
+    ),
     *(
         "mediakit.parsing.pseudo_labels.label_files",
         "mediakit.parsing.section",
@@ -112,13 +118,13 @@ def test_every_public_name_has_an_entry(entries):
     known = set().union(*(names for kind, names in entries.items() if kind.startswith("py:")))
     wanted = {f"{home}.{name}" for name, home in mediakit._HOME.items()}
     wanted |= {f"{package.__name__}.{name}" for package in (io, encoders) for name in package.__all__}
-    for package in (deepfake, parsing):
+    for package in (colorize, deepfake, parsing):
         wanted |= {f"{package.__name__}.{home}.{name}" for name, home in package._HOME.items()}
     assert wanted - known == set()
 
 
 def test_every_module_has_an_entry(entries):
-    packages = (mediakit, deepfake, parsing, synthetic)
+    packages = (mediakit, colorize, deepfake, parsing, synthetic)
     modules = {f"{package.__name__}.{m.name}" for package in packages for m in pkgutil.iter_modules(package.__path__)}
     assert modules - INSIDE - entries["py:module"] == set()
 

@@ -101,3 +101,29 @@ def test_deepfake(tmp_path):
     assert shown.count("data:image/jpeg") == 2
     assert all(f"person {number}" in shown for number in range(6))
     assert (tmp_path / "deepfake-tutorial" / "best.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_colorize(tmp_path):
+    cells = executed("colorize.ipynb", tmp_path)
+    assert complaints(cells) == []
+    text = printed(cells)
+    assert text.count("error on validation") == 3
+    rows = re.findall(r"^(right sound|no sound|gray picture) +24 +([\d.]+) ", text, flags=re.MULTILINE)
+    errors = {name: float(error) for name, error in rows}
+    assert errors["right sound"] < errors["no sound"] - 0.5
+    assert errors["right sound"] < errors["gray picture"] - 2
+    told = re.search(r"^flicker ([\d.]+) as guessed, ([\d.]+) as written$", text, flags=re.MULTILINE)
+    as_guessed, written = map(float, told.groups())
+    assert written <= as_guessed
+    ways = re.findall(r"^(.*): error [\d.]+, believed to (\d+)%, L kept within ([\d.]+)$", text, flags=re.MULTILINE)
+    assert [way for way, *_ in ways][1] == "no sound"
+    assert len(ways) == 4
+    assert ways[1][1] == "0"
+    assert all(float(kept) <= 0.3 for *_, kept in ways)
+    shown = printed(cells, "text/html")
+    assert shown.count("<iframe") == 3
+    assert shown.count("data:image/jpeg") == 4 + 6 + 2
+    assert shown.count("data:video/mp4") == 1
+    assert "The colours are guessed." in shown
+    assert (tmp_path / "colorize-tutorial" / "run" / "colorizer.ckpt").is_file()

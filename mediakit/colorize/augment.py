@@ -1,4 +1,4 @@
-"""Sounds varied for training, so that the few recordings of a class do not become its meaning."""
+"""Sounds varied for training, so that the few recordings of a class do not become its meaning, and films made old."""
 
 from __future__ import annotations
 
@@ -40,4 +40,41 @@ def vary_sound(waveform: Tensor) -> Tensor:
         begin = round(start[n] * (length - piece))
         varied[begin : begin + piece] = 0
         out.append(varied.clamp(-1, 1))
+    return torch.stack(out)
+
+
+GAMMA = 1.5
+"""An old film is darker or brighter by a power of L between its inverse and this."""
+GRAIN = 8.0
+"""Largest standard deviation of its grain, in L."""
+SCRATCHES = 3
+"""Most scratches on it."""
+
+
+def age_film(lightness: Tensor, share: float) -> Tensor:
+    """Gives some pictures what old film has: another gamma, grain of one to three pixels, and upright scratches.
+
+    Args:
+        lightness: CIE L, (B, 1, H, W) in 0 to 100.
+        share: Share of the pictures that age, by chance (torch's global generator draws).
+
+    Returns:
+        (B, 1, H, W), in 0 to 100; pictures that do not age are as they were.
+    """
+    count, _, height, width = lightness.shape
+    chosen = torch.rand(count) < share
+    gamma, strength, coarse, scratched = torch.rand(4, count).tolist()
+    out = []
+    for n, picture in enumerate(lightness):
+        if not chosen[n]:
+            out.append(picture)
+            continue
+        size = 1 + int(3 * coarse[n])
+        grain = torch.randn(1, 1, -(-height // size), -(-width // size))
+        grain = F.interpolate(grain, (height, width), mode="nearest")[0].to(picture)
+        aged = 100 * (picture.clamp(min=0) / 100) ** (GAMMA ** (2 * gamma[n] - 1)) + GRAIN * strength[n] * grain
+        for _ in range(int((SCRATCHES + 1) * scratched[n])):
+            column, depth = torch.rand(2).tolist()
+            aged[:, :, int(column * width)] += 80 * (depth - 0.5)
+        out.append(aged.clamp(0, 100))
     return torch.stack(out)

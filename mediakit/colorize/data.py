@@ -111,7 +111,8 @@ class ColorizeDataModule(BaseDataModule):
         self.cache = ClipCache(Path(cache or "clip-cache"), size, stored_frames, seconds)
         self.size, self.frames = size, 1 if layout == "photos" else frames
         self.min_colorfulness, self.need_sound = min_colorfulness, need_sound
-        self.crop, self.flip, self.workers, self.progress = crop, flip, workers, progress
+        self.drawing: dict[str, Any] = {"crop": crop, "flip": flip}
+        self.workers, self.progress = workers, progress
         self.left_out: LeftOut = []
         self.remarks: LeftOut = []
         self._records: list[ClipRecord] | None = None
@@ -178,7 +179,7 @@ class ColorizeDataModule(BaseDataModule):
                     items.append(self._item(id, record, clip))
                     self.remarks += [(id, remark) for remark in self._remarks(record, clip)]
         self._tell(name, left_out, len(items))
-        return ClipDataset(items, self.size, self.frames, split == "train", self.crop, self.flip)
+        return ClipDataset(items, self.size, self.frames, split == "train", **self.drawing)
 
     def _decode(self, records: Sequence[ClipRecord]) -> None:
         spans: dict[str, set[Window]] = {}

@@ -166,12 +166,9 @@ def _model(checkpoint: str, device: str) -> tuple[Colorizer, dict[str, Any]]:
 
 def _colorize(job: _Job) -> dict[str, Any] | str:
     """Colours and records one file, in a worker; text if the run as a whole cannot go on."""
-    source, name = Path(job.folder, job.path), job.path
+    source = Path(job.folder, job.path)
     try:
-        digest, kind = sha256(source), kind_of(source)
-        name = output_name(job.path, job.options.bits)
-        if kind == "video" and source.suffix.lower() in PHOTO_ENDINGS:
-            name = f"{job.path}.mp4"
+        digest, name = sha256(source), output_name(job.path, kind_of(source), job.options.bits)
         target = Path(job.out, name)
         if target.exists() and not _record_path(job).exists() and not job.overwrite:
             raise MediaError(target, "is there already, and not from `mediakit colorize`", "Name another folder.")

@@ -87,7 +87,7 @@ def colorize_image(
         tile_pixels: Pixels worked on at a time at full size. It changes memory, not the result.
         uncertainty: Whether to measure how far the guess depends on input size and dropout; takes ten passes more.
         seed: Of the dropout masks.
-        model: What `describe` tells, where many pictures are coloured with one model.
+        model: What `mediakit.colorize.image.describe` tells, where many pictures are coloured with one model.
 
     Returns:
         The picture in colours, and what was used to guess them.

@@ -165,7 +165,7 @@ def _around(times: Sequence[float], pictures: PictureSummary) -> list[tuple[floa
 
 def _color(module: Colorizer, time: float, image: Tensor, hint: Guide) -> ColoredStill:
     lightness = lightness_of(image)
-    small = resize(lightness, network_size(*image.shape[1:], module.size))
+    small = resize(lightness, network_size(image.shape[1], image.shape[2], module.size))
     ab, relevance = guess(module.network, small, hint)
     return ColoredStill(time, image, paint(image, lightness, small, ab), hint.believed(relevance))
 

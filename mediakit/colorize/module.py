@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mediakit.base import BaseModule, Split
-from mediakit.colorize.augment import vary_sound
+from mediakit.colorize.augment import age_film, vary_sound
 from mediakit.colorize.color import rgb_to_lab
 from mediakit.colorize.losses import alignment_loss, color_loss, pick, relevance_loss
 from mediakit.colorize.model import ColorizationModel, ColorizeOutput
@@ -57,6 +57,7 @@ class ColorizeModule(BaseModule):
             coloured later.
         sound_free: Share of the training pictures that are coloured without semantics (stages 1 and 3).
         mismatched: Share of those with sound that get the sound of another clip instead (stage 3).
+        old_film: Share of the training pictures that get the gamma, grain and scratches of old film (stages 1 and 3).
         relevance_weight: Weight of the loss that teaches the relevance.
         train_audio: Whether stage 3 trains the audio encoder, too; for a run that leaves stage 2 out.
         gray_lr: Learning rate of the gray encoder in stage 3, as a share of ``lr``.
@@ -89,6 +90,7 @@ class ColorizeModule(BaseModule):
         size: int = 256,
         sound_free: float = 0.2,
         mismatched: float = 0.3,
+        old_film: float = 0.2,
         relevance_weight: float = 0.2,
         train_audio: bool = False,
         gray_lr: float = 0.1,
@@ -102,8 +104,8 @@ class ColorizeModule(BaseModule):
         self.save_hyperparameters(ignore=["start", "gray_weights", "semantic_weights", "audio_weights"])
         if stage not in STAGES:
             raise MediakitError(f"there are the stages 1, 2 and 3, not {stage}.")
-        if not (0 <= sound_free <= 1 and 0 <= mismatched <= 1 and size >= 1):
-            raise MediakitError("sound_free and mismatched are shares from 0 to 1, and size is at least 1.")
+        if not all(0 <= share <= 1 for share in (sound_free, mismatched, old_film)) or size < 1:
+            raise MediakitError("sound_free, mismatched and old_film are shares from 0 to 1, and size is at least 1.")
         try:
             self.network = ColorizationModel(
                 gray_encoder,
@@ -122,7 +124,8 @@ class ColorizeModule(BaseModule):
         except (ValueError, AssertionError) as error:
             raise MediakitError(f"the network cannot be built: {error}.") from error
         self.stage, self.start, self.size, self.schedule = stage, start, size, schedule
-        self.sound_free, self.mismatched, self.relevance_weight = sound_free, mismatched, relevance_weight
+        self.sound_free, self.mismatched, self.old_film = sound_free, mismatched, old_film
+        self.relevance_weight = relevance_weight
         self.train_audio, self.gray_lr = train_audio, gray_lr
         self._sums: dict[str, list[Tensor]] = {}
         self._pool: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -236,6 +239,7 @@ class ColorizeModule(BaseModule):
         other = pick((kinds[:, None] != kinds) & (there > 0), torch.rand(len(rgb), len(rgb), device=rgb.device))
         given, present, swapped = own, there, torch.zeros_like(there, dtype=torch.bool)
         if split == "train":
+            lightness = age_film(lightness, self.old_film)
             present = there * (torch.rand_like(there) >= self.sound_free)
             if self.stage == 3:
                 swapped = (torch.rand_like(there) < self.mismatched) & (other >= 0)

@@ -84,7 +84,7 @@ def colorize_file(
         options: How.
         audio: Sound of the scene in a picture; a film has its own.
         preview: A page to write, too: before and after.
-        model: What `.describe` tells, where many files are coloured with one model.
+        model: What `mediakit.colorize.image.describe` tells, where many files are coloured with one model.
         progress: Whether to show the progress of a film on stderr.
 
     Returns:
@@ -137,10 +137,10 @@ def colorize_file(
     return film
 
 
-def output_name(path: str | os.PathLike[str], bits: int = 8) -> str:
+def output_name(path: str | os.PathLike[str], kind: Literal["image", "video"], bits: int = 8) -> str:
     """The name of a coloured file in a folder: its own where that format is written, else with one more ending."""
     name, suffix = os.fspath(path), Path(path).suffix.lower()
-    if suffix not in PHOTO_ENDINGS:
+    if kind == "video":
         return name if suffix in FILM_ENDINGS else f"{name}.mp4"
     return name if suffix in (IMAGE_ENDINGS if bits == 8 else DEEP_ENDINGS) else f"{name}.png"
 

@@ -92,8 +92,8 @@ def image_preview(
             rows.append(_unsure(narrow, coloring.spread))
     return render(
         name,
-        f"A picture of {coloring.rgb.shape[2]} × {coloring.rgb.shape[1]} pixels, coloured at its own size; its lightness "
-        "is the original's.",
+        f"A picture of {coloring.rgb.shape[2]} × {coloring.rgb.shape[1]} pixels, coloured at its own size; its "
+        "lightness is the original's.",
         notice((guided,)),
         coloring.notes,
         [pair],

@@ -15,7 +15,7 @@ NOTICE = (
     "The colours are guessed. A network chose them because they often go with such a picture{and_sound}; they are no "
     "record of what was there, and nothing about the scene can be concluded from them."
 )
-"""What is told with every result; `{and_sound}` is filled by what else guided it."""
+"""What is told with every result; `notice` fills in what else guided it."""
 
 SoundState = Literal["used", "not given", "not used", "silent", "missing", "undecodable"]
 """What became of the sound: it guided the colours; no sound was asked for; there was one, but its weight was 0 or a
@@ -175,7 +175,7 @@ class VideoColoring:
         steady: Whether colours were held steady in time.
         saturation: Factor of the chroma.
         notes: What a user should know, in sentences.
-        model: As `Coloring.model`. No chance is involved, so there is no seed.
+        model: As of a `Coloring`. No chance is involved, so there is no seed.
         source: Name and SHA-256 of the file.
     """
 

@@ -39,12 +39,12 @@ def colorize_section(result: KeyFrameColors, title: str, still: bool = False) ->
         "notes": result.notes,
         "stills": [
             {
-                "time": "" if still else clock(s.time, step),
+                "name": "the picture" if still else f"the picture at {clock(s.time, step)}",
+                "caption": said_of_sound(s) if still else f"{clock(s.time, step)} · {said_of_sound(s)}",
                 "before": s.before,
                 "after": s.after,
                 "width": s.after.shape[2],
                 "height": s.after.shape[1],
-                "sound": said_of_sound(s),
             }
             for s in result.stills
         ],

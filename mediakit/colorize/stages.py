@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
 import shutil
 import warnings
-from argparse import ArgumentError
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mediakit.colorize.clips.readers import TABLE
-from mediakit.errors import MediaError, MediakitError, require
+from mediakit.colorize.runs import COLORIZER, STAGES, Plan, StageResult, clear, finished, make_plan, settle
+from mediakit.errors import MediakitError
 from mediakit.io import sha256, write_bytes, write_text
 from mediakit.io.files import StrPath
-from mediakit.ledger import claimed, make_folder, sweep, write_json
+from mediakit.ledger import claimed, make_folder, write_json
 from mediakit.trials import announce
 
 if TYPE_CHECKING:
     from mediakit.colorize.data import ColorizeDataModule
     from mediakit.colorize.module import ColorizeModule
 
-STAGES = {1: "colour, with the semantics of the colour picture", 2: "hearing what is seen", 3: "colour, with the sound"}
-"""What each stage learns."""
-
-COLORIZER = "colorizer.ckpt"
-"""The finished model in the folder of a run."""
-
-_SETTINGS = ".settings.json"
-_FRAMES = {1: 1, 2: 4, 3: 1}  # pictures of a clip that a stage learns from
 _NOTES = (
     ".*does not have many workers",
     "Checkpoint directory .* exists",
@@ -45,26 +33,7 @@ _NOTES = (
     ".*in eval mode at the start of training",  # the parts that rest
     ".*LeafSpec",
 )
-_RUN_ONLY = ("workers", "num_workers", "progress", "cache", "root")  # change nothing that is learnt
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """How a stage went.
-
-    Attributes:
-        stage: 1, 2 or 3.
-        checkpoint: Its best epoch, as ``mediakit fit`` writes it, without the state of the optimizer.
-        error: Its ``val/error``, see `.ColorizeModule`.
-        epochs: How long it was trained.
-        resumed: Whether an earlier run had finished it.
-    """
-
-    stage: int
-    checkpoint: Path
-    error: float
-    epochs: int
-    resumed: bool
+_FRAMES = {1: 1, 2: 4, 3: 1}  # pictures of a clip that a stage learns from
 
 
 @dataclass(frozen=True)
@@ -119,17 +88,17 @@ def train_colorizer(
             that could be learnt from, or none has sound.
     """
     out = Path(out)
-    plan = _plan(folder, out, epochs, settings, progress)
+    plan = make_plan(folder, out, epochs, settings, progress)
     with claimed(out):
         if overwrite:
-            _clear(out)
+            clear(out)
         data = _data(plan, 1)
-        _settle(out, plan, data)
+        settle(out, plan, data.records(), data.cache.digest)
         done: list[StageResult] = []
         with _plain_lightning():
             for stage in STAGES:
                 start = done[-1].checkpoint if done else None
-                found = _finished(out, stage, start)
+                found = finished(out, stage, start)
                 if found is None:
                     announce(f"stage {stage} of {len(STAGES)}: {STAGES[stage]}", progress)
                     found = _train(out, plan, stage, start, accelerator, progress)
@@ -156,138 +125,13 @@ def _plain_lightning() -> Iterator[None]:
         log.setLevel(level)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Arguments of each class, and of the trainer."""
-
-    model: dict[str, Any]
-    data: dict[str, Any]
-    trainer: dict[str, Any]
-    epochs: tuple[int, ...]
-    seed: int
-
-    def settled(self) -> dict[str, Any]:
-        """What must be the same to go on, as JSON keeps it."""
-        kept = {**self.model, **{key: value for key, value in self.data.items() if key not in _RUN_ONLY}}
-        return dict(json.loads(json.dumps({**kept, "epochs": self.epochs, "seed": self.seed})))
-
-
-def _plan(
-    folder: StrPath, out: Path, epochs: int | Sequence[int] | None, settings: Mapping[str, Any], progress: bool
-) -> _Plan:
-    from mediakit.colorize.data import ColorizeDataModule
-    from mediakit.colorize.module import ColorizeModule
-
-    yaml = require("yaml", "Reading the recipe", "pyyaml")
-    recipe = yaml.safe_load(files("mediakit.colorize").joinpath("recipe.yaml").read_text("utf-8"))
-    each = recipe["trainer"]["max_epochs"] if epochs is None else epochs
-    lengths = (each,) * len(STAGES) if isinstance(each, int) else tuple(each)
-    if len(lengths) != len(STAGES) or min(lengths) < 1:
-        raise MediakitError(f"epochs must be one number or {len(STAGES)}, at least 1 each, got {epochs}.")
-    clips = Path(folder)
-    found = (clips / TABLE).is_file() or any(clips.glob(f"*/{TABLE}"))
-    usual = {"layout": "clips" if found else "folder", "cache": str(out / "clips"), "seed": recipe["seed_everything"]}
-    parsers = [
-        _parser(ColorizeModule, {"stage", "start"}),
-        _parser(ColorizeDataModule, {"root", "frames", "need_sound"}),
-    ]
-    known = {action.dest for parser in parsers for action in parser._actions}
-    for name in settings:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            raise MediakitError(f"there is no setting {name!r}." + (f" Did you mean {near[0]}?" if near else ""))
-    parts = []
-    for parser, kind in zip(parsers, ("model", "data"), strict=True):
-        wanted = {**recipe[kind]["init_args"], **(usual if kind == "data" else {}), **settings}
-        takes = {action.dest for action in parser._actions}
-        try:
-            parsed = parser.parse_object({name: value for name, value in wanted.items() if name in takes})
-        except ArgumentError as error:
-            name = next((name for name in settings if f'"{name}"' in str(error)), "")
-            raise MediakitError(f"the setting {name} cannot be {settings.get(name)!r}.") from error
-        parts.append(dict(parsed.as_dict()))
-    model, data = parts
-    kept = {name: recipe["trainer"][name] for name in ("gradient_clip_val", "log_every_n_steps")}
-    return _Plan(model, {**data, "root": str(folder), "progress": progress}, kept, lengths, int(data["seed"]))
-
-
-def _parser(cls: type, fixed: set[str]) -> Any:
-    """Checks the arguments of a class as the command line of ``mediakit fit`` does, and adds the defaults."""
-    jsonargparse = require("jsonargparse", "Checking settings")
-    parser = jsonargparse.ArgumentParser(exit_on_error=False, add_help=False)
-    parser.add_class_arguments(cls, as_group=False, skip=fixed)
-    return parser
-
-
-def _data(plan: _Plan, stage: int) -> ColorizeDataModule:
+def _data(plan: Plan, stage: int) -> ColorizeDataModule:
     from mediakit.colorize.data import ColorizeDataModule
 
     return ColorizeDataModule(**plan.data, frames=_FRAMES[stage], need_sound=stage == 2)
 
 
-def _settle(out: Path, plan: _Plan, data: ColorizeDataModule) -> None:
-    """Writes down what is trained on what, or makes sure that an earlier run did the same."""
-    clips = sorted((r.id, r.split, r.label, r.group, data.cache.digest(str(r.path))) for r in data.records())
-    wanted: dict[str, Any] = {
-        "settings": plan.settled(),
-        "films": len(clips),
-        "content": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
-    }
-    advice = "Name another folder for the run, or give --overwrite (overwrite=True) to train anew."
-    file = out / _SETTINGS
-    if not file.exists():
-        if foreign := [name for name in (COLORIZER, *_artefacts(out)) if (out / name).exists()]:
-            raise MediaError(out / foreign[0], "is there already, and not from such a run", advice)
-        write_json(file, wanted)
-        return
-    try:
-        there = json.loads(file.read_text("utf-8"))
-        before, now = there["settings"], wanted["settings"]
-        changed = [
-            f"{key} {before.get(key)} there, {now.get(key)} now"
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
-        content = there["content"], there["films"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MediaError(file, "is damaged", advice) from error
-    if changed:
-        raise MediakitError(f"{out}: holds a run with other settings ({'; '.join(changed)}). {advice}")
-    if content[0] != wanted["content"]:
-        raise MediakitError(
-            f"{out}: holds a run on other films ({content[1]} clips then, {wanted['films']} now; some changed or "
-            f"changed their split). {advice}"
-        )
-    sweep(out, ())
-
-
-def _artefacts(out: Path) -> list[str]:
-    return [f"stage-{stage}{ending}" for stage in STAGES for ending in (".ckpt", ".json", "")]
-
-
-def _clear(out: Path) -> None:
-    """Removes what a run leaves; the settings last, for without them the rest would be taken for foreign."""
-    for name in (COLORIZER, "test.txt", "test.json", "logs", *_artefacts(out), _SETTINGS):
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _finished(out: Path, stage: int, start: Path | None) -> StageResult | None:
-    """The stage, if its checkpoint is there as it was written, and was made from the same start."""
-    checkpoint = out / f"stage-{stage}.ckpt"
-    try:
-        record = json.loads((out / f"stage-{stage}.json").read_text("utf-8"))
-        if record["sha256"] != sha256(checkpoint) or record["start"] != (start and sha256(start)):
-            return None
-        return StageResult(stage, checkpoint, record["error"], record["epochs"], True)
-    except (OSError, ValueError, KeyError, TypeError, MediaError):
-        return None
-
-
-def _train(out: Path, plan: _Plan, stage: int, start: Path | None, accelerator: str, progress: bool) -> StageResult:
+def _train(out: Path, plan: Plan, stage: int, start: Path | None, accelerator: str, progress: bool) -> StageResult:
     from mediakit.colorize.module import ColorizeModule
 
     from pytorch_lightning import Trainer, seed_everything  # isort: skip
@@ -351,7 +195,7 @@ def _epoch_seeds(seed: int) -> Any:
     return EpochSeeds()
 
 
-def _test(out: Path, plan: _Plan, last: StageResult, accelerator: str) -> str:
+def _test(out: Path, plan: Plan, last: StageResult, accelerator: str) -> str:
     """Scores on the test split, if it holds anything and was not scored before."""
     from mediakit.weights import load
 

@@ -26,6 +26,7 @@ from mediakit.synthetic.scenes import Scene
 from mediakit.trials import announce, quiet_thread
 
 if TYPE_CHECKING:
+    from mediakit.colorize.data import ColorizeDataModule
     from mediakit.colorize.result import Coloring, VideoColoring
     from mediakit.colorize.scoreboard import Trial as Scores
 
@@ -40,7 +41,7 @@ _NETWORK: dict[str, Any] = {
     "audio_encoder": "reference",
     "audio_weights": "synthetic",
     "audio_mels": 64,
-    "audio_hop": 320,
+    "audio_hop": 640,
     "dim": 128,
     "width": 16,
     "lr": 2e-3,
@@ -92,8 +93,8 @@ def run_trial(
     *,
     train: int = 108,
     val: int = 24,
-    test: int = 48,
-    epochs: Sequence[int] = (10, 4, 6),
+    test: int = 36,
+    epochs: Sequence[int] = (10, 5, 5),
     workers: int = 1,
     progress: bool = False,
 ) -> Trial:
@@ -121,6 +122,8 @@ def run_trial(
         MediaError: The folder cannot be written, or holds films made otherwise.
         MediakitError: It holds stages that were trained otherwise.
     """
+    from mediakit.colorize.data import ColorizeDataModule  # Lightning, too: before it is told to be quiet
+
     folder = Path(folder)
     films, unseen, checkpoint = folder / "scenes", folder / "scenes-test", folder / "colorize.ckpt"
     for place, split, count in ((films / "train", "train", train), (films / "val", "val", val), (unseen, "test", test)):
@@ -132,26 +135,25 @@ def run_trial(
         settings = {**_NETWORK, **shared, "epochs": epochs, "accelerator": "cpu", "progress": progress}
         made = train_colorizer(films, folder / "colorizer", **settings)
         write_bytes(checkpoint, made.checkpoint.read_bytes())
-        scores = _score(checkpoint, str(unseen), shared)
+        scores = _score(checkpoint, ColorizeDataModule(str(unseen), frames=3, progress=False, **shared))
     return Trial(checkpoint, {"train": train, "val": val, "test": test}, tuple(epochs), scores)
 
 
-def _score(checkpoint: Path, films: str, shared: dict[str, Any]) -> Scores:
-    from mediakit.colorize.data import ColorizeDataModule
+def _score(checkpoint: Path, data: ColorizeDataModule) -> Scores:
     from mediakit.weights import load
 
     from pytorch_lightning import Trainer  # isort: skip
 
     module = load(checkpoint)
-    trainer = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
-    )
-    trainer.test(module, ColorizeDataModule(films, frames=3, progress=False, **shared), verbose=False)
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(accelerator="cpu", enable_checkpointing=False, **quiet).test(module, data, verbose=False)
     scores: Scores = module.trial
     return scores
 
 
-def color_scene(checkpoint: StrPath, scene: Scene, other: Scene, folder: StrPath, progress: bool = False) -> ColoredScene:
+def color_scene(
+    checkpoint: StrPath, scene: Scene, other: Scene, folder: StrPath, progress: bool = False
+) -> ColoredScene:
     """Takes the colours of a film away and lets a colorizer guess them.
 
     Writes ``gray.mp4`` and ``colorized.mp4``; equal arguments give equal bytes.

@@ -26,17 +26,14 @@ def trial_section(scene: ColoredScene, trial: Trial) -> dict[str, Any]:
         scene: A film that the colorizer has coloured.
         trial: How good it is.
     """
-    scores = trial.scores
-    shot = scene.film.shots[0]
+    scores, (right, none, wrong) = trial.scores, (scene.stills[way] for way in ("right", "none", "wrong"))
     return {
-        "relevance": shot.guided.relevance,
-        "notice": notice((shot.guided,)),
-        "other": scene.other,
+        "notice": notice(tuple(shot.guided for shot in scene.film.shots)),
         "pictures": [
             ("gray", "what it is given", scene.before),
-            ("own", f"with its own sound, {_believed(scene.stills['right'])}", scene.stills["right"].rgb),
-            ("none", "without sound", scene.stills["none"].rgb),
-            ("wrong", f"with the sound of {scene.other}, {_believed(scene.stills['wrong'])}", scene.stills["wrong"].rgb),
+            ("own", f"with its own sound, {_believed(right)}", right.rgb),
+            ("none", "without sound", none.rgb),
+            ("wrong", f"with the sound of {scene.other}, {_believed(wrong)}", wrong.rgb),
             ("truth", "as it was", scene.truth),
         ],
         "films": trial.films,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from mediakit.io import (
     check_readable,
     prefetch,
     probe,
+    read_audio_blocks,
     read_video,
     scan_packets,
     sha256,
@@ -76,7 +78,7 @@ def colorize_video(
             shows such files.
         preset: Speed of libx264 against size.
         tile_pixels: Pixels worked on at a time; it does not change the result.
-        model: What `.describe` tells, where many films are coloured with one model.
+        model: What `mediakit.colorize.image.describe` tells, where many films are coloured with one model.
         progress: Whether to show progress with the time left on stderr.
 
     Returns:
@@ -91,23 +93,23 @@ def colorize_video(
         problem = f"has an ending that films are not written with ({Path(out).suffix or 'none'})"
         raise MediaError(out, problem, f"Use one of {', '.join(ENDINGS)}.")
     path = check_readable(path)
-    info, scan = probe(path), scan_packets(path)
     model = dict(describe(module) if model is None else model)
     notes: list[str] = []
     with evaluation(module.network), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        info, scan = probe(path), scan_packets(path)
         hints = _hints(module, path, info, scan, guide, audio_weight, progress)
         painter = _Painter(module, hints, saturation, steady, tile_pixels)
         frames = _coloured(painter, path, scan, progress)
-        sound = bool(info.audio) and info.audio[0].codec is not None
-        if info.audio and not sound:
-            notes.append("Its sound track is of a codec that FFmpeg does not know; the coloured film has none.")
+        copied = _copyable(path, info, Path(out).suffix)
+        if info.audio and not copied:
+            notes.append("Its sound track is damaged or of an unknown codec: it cannot be copied, and is left out.")
         constant = Path(out).suffix.lower() == ".avi"  # which has no times of its own
         write_video(
             out,
             frames,
             (scan.fps or 25.0) if constant else None,
-            audio_from=path if sound else None,
+            audio_from=path if copied else None,
             crf=crf,
             preset=preset,
             pix_fmt="yuv444p" if full_chroma else "yuv420p",
@@ -170,6 +172,22 @@ def _hints(
     start = info.video[0].start or 0.0
     spans = find_shots(path, start + scan.duration, scan.frames, progress)
     return shot_guides(module.network, path, spans, audio_weight)
+
+
+def _copyable(path: Path, info: MediaInfo, suffix: str) -> bool:
+    """Whether the film's sound can be copied; a track that cannot be decoded is tried on a film of one frame first."""
+    if not info.audio:
+        return False
+    try:
+        with closing(read_audio_blocks(path, block=1.0)) as blocks:
+            next(blocks)
+    except MediaError:
+        with TemporaryDirectory() as folder:
+            try:
+                write_video(Path(folder, f"a{suffix}"), [torch.zeros(3, 16, 16, dtype=torch.uint8)], 1, audio_from=path)
+            except MediaError:
+                return False
+    return True
 
 
 def _coloured(painter: _Painter, path: Path, scan: PacketScan, progress: bool) -> Iterator[Frame]:

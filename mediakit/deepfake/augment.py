@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mediakit.deepfake.landmark_noise import change_speed, compression_noise, drop_frames, lower_rate, mirror
 from mediakit.deepfake.pseudo_fakes import pseudo_fake
-from mediakit.deepfake.signals import RATE, Motion, compose, put_keypoints, split_motion
+from mediakit.deepfake.signals import RATE, Motion, compose, key_points, put_keypoints, split_motion
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def change_circumstances(
     camera, hand = (torch.Generator().manual_seed(seed + n) for n in range(2))
     if _chance(settings.mirrored, camera):
         points = mirror(points)
-    moving = split_motion(points)
-    if fake is not None:
-        moving = pseudo_fake(moving, fake, hand, donor, RATE, min(fps, RATE))
-    key = compose(moving)
+    if fake is None:
+        key = key_points(points)
+    else:
+        key = compose(pseudo_fake(split_motion(points), fake, hand, donor, RATE, min(fps, RATE)))
     if settings.speed:
         key = change_speed(key, 1 + settings.speed * (2 * _uniform(camera) - 1))
     if _chance(settings.slow_film, camera):

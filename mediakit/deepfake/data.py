@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -36,6 +37,7 @@ from mediakit.deepfake.signals import (
 )
 from mediakit.errors import MediakitError, require
 from mediakit.io import probe, scan_packets
+from mediakit.quiet import quiet_native_code
 
 _SHORTEST = 1.0  # seconds of face that a window needs
 
@@ -138,6 +140,17 @@ def _face(item: TrackItem) -> Motion:
     return split_motion(item.points)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Signals of one face are small: more threads gain little, and where cores are busy they wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class DeepfakeDataModule(BaseDataModule):
     """Videos of a data set as windows of head and face signals.
 
@@ -168,6 +181,7 @@ class DeepfakeDataModule(BaseDataModule):
         face_model: A ``face_landmarker.task`` file, where MediaPipe bundles no model.
         max_faces: Most faces looked for in a frame.
         workers: Processes that look for faces.
+        progress: Whether to show on stderr how looking for faces and making views gets on.
         batch_size: Windows a batch.
         num_workers: Loader processes.
         seed: Of splits, views and the training order.
@@ -192,6 +206,7 @@ class DeepfakeDataModule(BaseDataModule):
         face_model: str | None = None,
         max_faces: int = 2,
         workers: int = 1,
+        progress: bool = True,
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
@@ -203,7 +218,7 @@ class DeepfakeDataModule(BaseDataModule):
         self.methods, self.compressions, self.official, self.shares = methods, compressions, official, shares
         self.options: dict[str, Any] = {"partial": partial} | ({} if lists is None else {"lists": lists})
         self.pseudo_fakes, self.views, self.window, self.hop = pseudo_fakes, views, window, hop
-        self.max_seconds, self.workers = max_seconds, workers
+        self.max_seconds, self.workers, self.progress = max_seconds, workers, progress
         self.cache = LandmarkCache(cache or "landmarks", face_model=face_model, max_faces=max_faces)
         self.records: dict[str, list[VideoRecord]] = {}
         self._index: list[VideoRecord] | None = None
@@ -248,7 +263,8 @@ class DeepfakeDataModule(BaseDataModule):
                     f"{self.root}: holds no videos of the split {name!r}.\n{describe(self.index())}\n"
                     "Put videos there, or set --data.official false to split them by person."
                 )
-            failures = fill_cache(found, self.cache, workers=self.workers, progress=True)
+            with quiet_native_code():
+                failures = fill_cache(found, self.cache, workers=self.workers, progress=self.progress)
             broken = {path for path, _ in failures}
             if failures:
                 told = "; ".join(f"{path}: {problem}" for path, problem in failures[:3])
@@ -278,11 +294,13 @@ class DeepfakeDataModule(BaseDataModule):
             items.append(TrackItem(number, index, record.label, points, starts, quality, fps))
         return items
 
+    @_one_thread()
     def plain_windows(self) -> tuple[Signals, Tensor]:
         """Training windows as they are, ``(W, T, ...)``, and their labels ``(W,)``: what inputs are measured by."""
         ready = _windows(self.tracks("train"), self.window)
         return ready.signals, ready.columns["label"]
 
+    @_one_thread()
     def dataset(self, split: Split) -> Dataset:
         """Windows of a split."""
         items = self.tracks(split)
@@ -297,9 +315,8 @@ class DeepfakeDataModule(BaseDataModule):
         """Views of every track, made now: genuine ones and as many pseudo-fakes, under the same circumstances."""
         made: list[tuple[Signals, list[int], TrackItem, bool]] = []
         tqdm = require("tqdm", "Progress").tqdm
-        for turn, number in tqdm(
-            [(turn, number) for turn in range(views) for number in range(len(items))], desc=f"views ({split})"
-        ):
+        wanted = [(turn, number) for turn in range(views) for number in range(len(items))]
+        for turn, number in tqdm(wanted, desc=f"views ({split})", disable=not self.progress):
             for fake in (False, True) if pseudo and not items[number].label else (False,):
                 name = f"{self.seed}/{split}/{turn}/{number}"
                 generator = torch.Generator().manual_seed(random.Random(name).getrandbits(62))

@@ -195,11 +195,11 @@ class DeepfakeModule(BaseModule):
         """Logs the scores over videos and prints the tables."""
         from mediakit.deepfake.scoreboard import score_table, summary
 
-        rows = self.scored(self._videos(), self.trainer.datamodule.records["test"])  # type: ignore[attr-defined]
+        rows = self._scored(self._videos(), self.trainer.datamodule.records["test"])  # type: ignore[attr-defined]
         self.log_dict({f"test/{name}": value for name, value in summary(rows).items() if not math.isnan(value)})
         self.print(f"\n{score_table(rows, 'test split')}\n")
 
-    def scored(self, videos: Mapping[int, _Video], records: Sequence[VideoRecord]) -> list[Scored]:
+    def _scored(self, videos: Mapping[int, _Video], records: Sequence[VideoRecord]) -> list[Scored]:
         """Verdicts on the videos of a split, those without any window among them."""
         from mediakit.deepfake.scoreboard import Scored
 

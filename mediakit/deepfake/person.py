@@ -29,7 +29,7 @@ from torch import Tensor
 from mediakit.deepfake.landmark_noise import compression_noise
 from mediakit.deepfake.mannerisms import BLOCKS, NAMES, Windows, describe_tracks, readable
 from mediakit.deepfake.person_result import Deviation, PersonResult
-from mediakit.deepfake.signals import compose, put_keypoints, split_motion
+from mediakit.deepfake.signals import key_points, put_keypoints
 from mediakit.errors import MediaError, MediakitError, require
 from mediakit.io import atomic_path, check_readable
 from mediakit.tracks import FaceTracks
@@ -264,9 +264,10 @@ class PersonModel:
 
 def _check_enough(recordings: int) -> None:
     if recordings < LEAST_REFERENCES:
+        told = "1 recording says" if recordings == 1 else f"{recordings} recordings say"
         raise MediakitError(
-            f"{recordings} recordings say too little about how a person moves. Give at least {LEAST_REFERENCES}, each "
-            "of another occasion; with 20 and more, small p-values need no assumption."
+            f"{told} too little about how a person moves. Give at least {LEAST_REFERENCES}, each of another occasion; "
+            "with 20 and more, small p-values need no assumption."
         )
 
 
@@ -287,7 +288,7 @@ def _compressed(tracks: FaceTracks, crf: float, seed: int) -> FaceTracks:
     made = []
     for track in tracks.tracks:
         rate = (len(track) - 1) / max(track.duration, 1e-3)
-        key = compression_noise(compose(split_motion(track.points)), crf, generator, rate)
+        key = compression_noise(key_points(track.points), crf, generator, rate)
         made.append(replace(track, points=put_keypoints(track.points, key), denoised=None))
     return replace(tracks, tracks=tuple(made))
 

@@ -1,4 +1,4 @@
-"""What a verdict stands on, as plain values: the file, the landmarks, the model, the settings, and what it cannot say.
+"""What a verdict stands on, as plain values: the file, the landmarks, the model, the settings; and what it cannot say.
 
 Nothing in it depends on when or where it was made, so that a second run gives the same bytes.
 """
@@ -50,7 +50,6 @@ def provenance(
         "rate": RATE,
         "quality": {"ramps": {name: ramp._asdict() for name, ramp in RAMPS.items()}, "least": LEAST},
         **used,
-        "limits": list(LIMITS),
     }
 
 

@@ -25,6 +25,7 @@ _OUTER = [JITTER_GROUPS.index(name) for name in ("jaw", "rigid")]
 _LAG = 0.2  # seconds: the delay of the phase space
 _MOST_LAG = 15  # frames: half a second
 _LEAST = 30  # frames: a second
+_MOST_DIGITS = 9  # behind the point
 _STILL = 1e-4  # standard deviation in IOD (or degrees) below which nothing moves
 
 
@@ -201,10 +202,21 @@ class Observation:
         return not self.low <= self.value <= self.high
 
     @property
+    def numbers(self) -> tuple[str, str, str]:
+        """Value, low and high end as text, with enough digits to see on which side of the ends the value is."""
+        exact = self.value, self.low, self.high
+        for digits in range(MEASURES[self.name].digits, _MOST_DIGITS + 1):
+            rounded = [round(number, digits) for number in exact]
+            if (rounded[1] <= rounded[0] <= rounded[2]) != self.outside:
+                break
+        value, low, high = (f"{number:.{digits}f}".replace("-", "\u2212") for number in exact)
+        return value, low, high
+
+    @property
     def text(self) -> str:
         """The observation in words, with its values."""
         measure = MEASURES[self.name]
-        value, low, high = (f"{v:.{measure.digits}f}".replace("-", "\u2212") for v in (self.value, self.low, self.high))
+        value, low, high = self.numbers
         title = measure.title[0].upper() + measure.title[1:]
         told = f"{title}: {value}{measure.unit}, 90% of genuine training windows lie between {low} and {high}"
         return f"{told} ({measure.low if self.value < self.low else measure.high})" if self.outside else told

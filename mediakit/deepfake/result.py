@@ -124,6 +124,14 @@ class DeepfakeResult:
     limits: tuple[str, ...]
     provenance: dict[str, Any]
 
+    def __str__(self) -> str:
+        """The verdict, what is believed of a fake, the quality, and why, in one line."""
+        found = self.judgement
+        if found.belief is None:
+            return f"{found.verdict}: {found.reason}"
+        low, high = found.belief
+        return f"{found.verdict}, belief in fake {low:.0%} to {high:.0%}, quality {found.quality:.2f}: {found.reason}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values under the schema ``mediakit.deepfake/1``: all but the portraits."""
         return {

@@ -53,7 +53,7 @@ def robustness_report(
     deepfake: str | os.PathLike[str] | None = None,
     face_model: str | os.PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda name: None,
-) -> Path:
+) -> Robustness:
     """Measures how robust a film's face is and writes ``robustness.html``, ``robustness.json``, ``robustness.txt``.
 
     All three are written or none; a folder that was made for them goes again if something fails.
@@ -68,7 +68,7 @@ def robustness_report(
         progress: Called with the name of each version before it is made.
 
     Returns:
-        Path of the page.
+        What was measured.
 
     Raises:
         MediaError: The film cannot be read or shows no face for a second, or the folder cannot be written.
@@ -83,7 +83,7 @@ def robustness_report(
         with ExitStack() as stack:
             for name, text in zip(FILES, (render_page(found), data, render_text(found)), strict=True):
                 stack.enter_context(atomic_path(folder / name)).write_text(text, encoding="utf-8")
-    return folder / FILES[0]
+    return found
 
 
 @contextmanager

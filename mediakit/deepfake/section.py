@@ -169,9 +169,7 @@ def _reasons(track: TrackResult, scored: Sequence[WindowResult], streams: Sequen
 
 def _row(observation: Observation) -> tuple[str, str, str, bool]:
     measure = MEASURES[observation.name]
-    low, value, high = (
-        f"{v:.{measure.digits}f}".replace("-", "−") for v in (observation.low, observation.value, observation.high)
-    )
+    value, low, high = observation.numbers
     title = measure.title[0].upper() + measure.title[1:]
     return title, f"{value}{measure.unit}", f"{low} to {high}", observation.outside
 

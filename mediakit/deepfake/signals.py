@@ -101,6 +101,18 @@ def compose(moving: Motion) -> Tensor:
     return moving.pose.apply(moving.face)
 
 
+def key_points(points: Tensor) -> Tensor:
+    """Key points of a track as `compose` puts them together, where nothing is to be taken apart.
+
+    Args:
+        points: Track ``(T, 478, 3)`` in image pixels; NaN without a face.
+
+    Returns:
+        ``(T, P, 3)`` in the face frame in IOD.
+    """
+    return motion.to_face_frame(points[:, _KEY]) / torch.nanmedian(motion.interocular_distance(points))
+
+
 def put_keypoints(points: Tensor, key: Tensor) -> Tensor:
     """A track whose key points are others.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain, count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ def write_video(
     pix_fmt: str = "yuv420p",
     codec: str = "libx264",
     threads: int = 0,
+    average_rate: float | None = None,
+    pixel_aspect: float = 1.0,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Encodes frames as they come, in constant memory.
 
@@ -55,6 +59,10 @@ def write_video(
         codec: FFmpeg's name of the encoder.
         threads: Threads of the encoder, 0 for one a core. Its output depends on their number: 1 gives the same bytes on
             every machine (of one version of FFmpeg), for some loss of compression with libx264.
+        average_rate: Frames per second of frames with times of their own: the last one is shown for as long as it says
+            (None: for a thirtieth of a second).
+        pixel_aspect: Width of a pixel over its height, as it is to be displayed.
+        metadata: Tags of the file, such as ``title`` and ``comment``; containers leave out those that they do not know.
 
     Raises:
         ValueError: There are no frames, their shapes or times do not fit, or an option is out of its range or
@@ -66,6 +74,8 @@ def write_video(
         raise ValueError("give either audio or audio_from, not both")
     if fps is not None and not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
+    if not 0 < pixel_aspect < inf:
+        raise ValueError(f"pixel_aspect must be positive, got {pixel_aspect}")
     if threads < 0:
         raise ValueError(f"threads must be 0 (one a core) or more, got {threads}")
     _check_crf(crf, codec)
@@ -82,7 +92,11 @@ def write_video(
             # Of small pictures x264's macroblock tree makes other bytes from run to run (seen at 160 x 120, not above
             # 256 x 192), as if it read memory that it has not written.
             options["x264-params"] = "no-mbtree=1"
-        stream = add_video(path, container, codec, (height, width), pix_fmt, tick, options)
+        rate = Fraction(average_rate).limit_denominator(90_000) if fps is None and average_rate else None
+        stream = add_video(path, container, codec, (height, width), pix_fmt, tick, options, rate)
+        if pixel_aspect != 1:
+            stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(255)
+        container.metadata.update(metadata or {})
         matrix = _matrix(height, width)
         _tag(stream, (matrix, _BT709, _BT709, _LIMITED))
         pictures = _pictures(chain([first], source), fps is None, stream.codec_context.pix_fmt, matrix)

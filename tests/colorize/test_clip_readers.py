@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mediakit.colorize.clips.readers import read_ave, read_clips, read_folder, read_photos, read_vggsound
+from mediakit.colorize.clips.readers import read_ave, read_clips, read_photos, read_vggsound, read_videos
 from mediakit.errors import MediaError
 
 
@@ -16,19 +16,19 @@ def touch(folder: Path, *names: str) -> Path:
 
 def test_folder_takes_videos_and_no_sounds(tmp_path):
     touch(tmp_path, "sea/a.mp4", "sea/b.webm", "street/a.mov", "noise.wav", "notes.txt", ".hidden/c.mp4")
-    found, left_out = read_folder(tmp_path, label_folders=True)
+    found, left_out = read_videos(tmp_path, label_folders=True)
     assert [(r.id, r.label, r.source, r.split) for r in found] == [
         ("sea/a", "sea", "sea/a", None),
         ("sea/b", "sea", "sea/b", None),
         ("street/a", "street", "street/a", None),
     ]
     assert left_out == []
-    assert {r.label for r in read_folder(tmp_path)[0]} == {None}
+    assert {r.label for r in read_videos(tmp_path)[0]} == {None}
 
 
 def test_folders_named_as_splits_are_splits(tmp_path):
     touch(tmp_path, "train/sea/a.mp4", "val/b.mp4", "test/street/c.mp4")
-    found, _ = read_folder(tmp_path, label_folders=True)
+    found, _ = read_videos(tmp_path, label_folders=True)
     assert [(r.split, r.label) for r in found] == [("test", "street"), ("train", "sea"), ("val", None)]
 
 
@@ -39,10 +39,10 @@ def test_photos(tmp_path):
 
 def test_nothing_to_read_is_one_clear_error(tmp_path):
     with pytest.raises(MediaError, match="does not exist"):
-        read_folder(tmp_path / "none")
+        read_videos(tmp_path / "none")
     touch(tmp_path, "a.wav")
     with pytest.raises(MediaError, match=r"holds no media files \(1 others\).*\.mp4"):
-        read_folder(tmp_path)
+        read_videos(tmp_path)
     with pytest.raises(MediaError, match=r"has no clips\.csv"):
         read_clips(tmp_path)
 

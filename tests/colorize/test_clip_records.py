@@ -6,11 +6,11 @@ import pytest
 
 from mediakit.colorize.clips.records import (
     ClipRecord,
-    assign_splits,
     check_sources,
     complete_splits,
     drop_copies,
     drop_shared,
+    split_sources,
 )
 from mediakit.errors import MediakitError
 
@@ -25,7 +25,7 @@ def records(sources: int, clips: int = 3, labels: int = 2) -> list[ClipRecord]:
 
 @pytest.mark.parametrize("count", [3, 10, 47])
 def test_no_source_is_in_two_splits_and_shares_come_out(count):
-    found = assign_splits(records(count), (0.6, 0.2, 0.2), seed=3)
+    found = split_sources(records(count), (0.6, 0.2, 0.2), seed=3)
     of = {}
     for record in found:
         assert of.setdefault(record.source, record.split) == record.split
@@ -36,7 +36,7 @@ def test_no_source_is_in_two_splits_and_shares_come_out(count):
 
 
 def test_each_label_is_in_every_split_in_its_share():
-    found = assign_splits(records(40, clips=1), (0.5, 0.25, 0.25))
+    found = split_sources(records(40, clips=1), (0.5, 0.25, 0.25))
     for label in ("label 0", "label 1"):
         sizes = Counter(record.split for record in found if record.label == label)
         assert sizes == {"train": 10, "val": 5, "test": 5}
@@ -45,20 +45,20 @@ def test_each_label_is_in_every_split_in_its_share():
 def test_splits_depend_on_names_and_seed_alone():
     all = records(30)
     shuffled = random.Random(0).sample(all, len(all))
-    first = {record.id: record.split for record in assign_splits(all)}
-    assert {record.id: record.split for record in assign_splits(shuffled)} == first
-    assert {record.id: record.split for record in assign_splits(all, seed=1)} != first
+    first = {record.id: record.split for record in split_sources(all)}
+    assert {record.id: record.split for record in split_sources(shuffled)} == first
+    assert {record.id: record.split for record in split_sources(all, seed=1)} != first
 
 
 def test_known_sources_stay_and_count():
     known = {f"s{n}": "test" for n in range(5)}
-    found = assign_splits(records(10, clips=1), (0.5, 0.0, 0.5), known=known)
+    found = split_sources(records(10, clips=1), (0.5, 0.0, 0.5), known=known)
     assert {record.source for record in found if record.split == "test"} == {*known}
 
 
 def test_shares_must_be_shares():
     with pytest.raises(ValueError, match="sum to 1"):
-        assign_splits([], (0.5, 0.1, 0.1))
+        split_sources([], (0.5, 0.1, 0.1))
 
 
 def test_a_source_in_two_splits_is_named():

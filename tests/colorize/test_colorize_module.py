@@ -25,6 +25,7 @@ SMALL = {
     "audio_mels": 16,
     "audio_hop": 400,
     "size": 32,
+    "old_film": 0.0,
 }
 
 
@@ -90,7 +91,7 @@ def stages():
     """The three stages after a short training, and what their last validation said."""
     with torch.random.fork_rng():
         first, one = fitted(1, epochs=40)
-        second, two = fitted(2, first, epochs=15)
+        second, two = fitted(2, first, epochs=40)
         third, three = fitted(3, second, epochs=20)
     return [
         (m, {k: float(v) for k, v in t.callback_metrics.items()})
@@ -215,7 +216,7 @@ def test_a_checkpoint_stands_alone_and_starts_the_next_stage(tmp_path, stages):
 def test_nonsense_is_refused():
     with pytest.raises(MediakitError, match="stages 1, 2 and 3, not 4"):
         ColorizeModule(4, **SMALL)
-    with pytest.raises(MediakitError, match="shares from 0 to 1"):
+    with pytest.raises(MediakitError, match="are shares from 0 to 1"):
         ColorizeModule(1, **SMALL, sound_free=1.5)
     with pytest.raises(MediakitError, match="no maps of several sizes"):
         ColorizeModule(1, **{**SMALL, "gray_encoder": "reference"})
@@ -236,3 +237,14 @@ def test_the_recipe_that_comes_with_the_package_parses(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "mediakit.colorize.module.ColorizeModule" in shown
     assert re.search(r"stage: 2\n", shown)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_stages_train_in_bfloat16(stage):
+    module = ColorizeModule(stage, **SMALL)
+    before = state(module)
+    run = trainer(precision="bf16-mixed", limit_train_batches=1, limit_val_batches=1)
+    run.fit(module, PatchData(frames=2 if stage == 2 else 1))
+    changed = [key for key, value in state(module).items() if not value.equal(before[key])]
+    assert changed
+    assert float(run.callback_metrics["val/error"]) > 0

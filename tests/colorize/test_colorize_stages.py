@@ -12,6 +12,8 @@ from mediakit.colorize.clips import cache as cache_module
 from mediakit.colorize.module import ColorizeModule
 from mediakit.colorize.stages import StageResult, train_colorizer
 from mediakit.errors import MediaError, MediakitError
+from mediakit.io import sha256
+from mediakit.ledger import write_json
 
 TINY = {
     "size": 16,
@@ -52,8 +54,8 @@ def quick(monkeypatch):
         asked.append(stage)
         checkpoint = out / f"stage-{stage}.ckpt"
         checkpoint.write_bytes(f"weights {stage} {plan.seed}".encode())
-        record = {"sha256": stages.sha256(checkpoint), "start": start and stages.sha256(start)}
-        stages.write_json(out / f"stage-{stage}.json", {**record, "error": 1.5, "epochs": plan.epochs[stage - 1]})
+        record = {"sha256": sha256(checkpoint), "start": start and sha256(start)}
+        write_json(out / f"stage-{stage}.json", {**record, "error": 1.5, "epochs": plan.epochs[stage - 1]})
         return StageResult(stage, checkpoint, 1.5, plan.epochs[stage - 1], False)
 
     monkeypatch.setattr(stages, "_train", train)
@@ -117,10 +119,12 @@ def test_foreign_folders_are_left_alone(films, tmp_path, quick):
     [
         ({"widht": 8}, "no setting 'widht'. Did you mean width"),
         ({"stage": 2}, "no setting 'stage'"),
+        ({"lr": "fast"}, "the setting lr cannot be 'fast': it is float"),
+        ({"batch_size": "many"}, "the setting batch_size cannot be 'many': it is int"),
         ({"epochs": (1, 2)}, "one number or 3"),
         ({"epochs": 0}, "at least 1 each"),
         ({"size": 2}, "size >= 8"),
-        ({"layout": "movies"}, "layout must be one of"),
+        ({"layout": "movies"}, "the setting layout cannot be 'movies': it is Literal"),
     ],
 )
 def test_bad_settings(films, tmp_path, options, problem, quick):
@@ -140,7 +144,7 @@ def test_command(films, tmp_path, quick, capsys):
     settings = json.loads((tmp_path / ".settings.json").read_text())["settings"]
     assert (settings["lr"], settings["label_folders"], settings["epochs"]) == (1e-3, True, [3, 2, 1])
     assert main(words) == 2
-    assert "label_folders True there, None now" in capsys.readouterr().err
+    assert "label_folders True there, False now" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -152,8 +156,8 @@ def test_three_stages_and_going_on_after_an_interruption(films, tmp_path, monkey
     assert (module.stage, module.size) == (3, 16)
     one, two, three = (weights.load(stage.checkpoint).network.state_dict() for stage in whole.stages)
     changed = [
-        {name.partition(".")[0] for name in a if not torch.equal(a[name], b[name])}
-        for a, b in ((one, two), (two, three))
+        {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        for before, after in ((one, two), (two, three))
     ]
     assert changed[0] <= {"audio_encoder", "audio_head"}
     assert changed[0]

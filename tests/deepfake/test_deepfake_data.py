@@ -1,9 +1,13 @@
 """Tracks of generated heads to windows: who is in which split, what pseudo-fakes share with their originals."""
 
+import os
+
 import pytest
 import torch
 
+from mediakit.deepfake import data as data_module
 from mediakit.deepfake.data import DeepfakeDataModule
+from mediakit.deepfake.landmark_cache import fill_cache
 from mediakit.deepfake.signals import EXPRESSION, HEAD
 from mediakit.errors import MediakitError
 from mediakit.tracks import FaceTrack, FaceTracks
@@ -49,6 +53,34 @@ def test_a_twin_shares_its_circumstances(head_tracks):
     assert moved < 0.2 * signals.head[real][..., :6].std()
     changed = (signals.expression[real] - signals.expression[fake])[..., :258].abs().mean((1, 2))
     assert (changed > 1e-4).all()
+
+
+def test_progress_shows_unless_it_is_turned_off_and_native_code_is_not_heard(head_tracks, monkeypatch, capfd):
+    def chatty(records, cache, *, workers, progress):
+        os.write(2, b"W0000 native code\n")
+        return fill_cache(records, cache, workers=workers, progress=progress)
+
+    monkeypatch.setattr(data_module, "fill_cache", chatty)
+    for progress, bars in ((True, ["videos: 100%", "views (train): 100%"]), (False, [])):
+        DeepfakeDataModule(str(head_tracks), views=1, progress=progress).dataset("train")
+        err = capfd.readouterr().err
+        assert "native code" not in err
+        assert all(bar in err for bar in bars)
+        assert progress or not err
+
+
+def test_views_are_made_on_one_thread_whatever_torch_may_use(head_tracks, monkeypatch):
+    made = data_module.view
+    seen = []
+    monkeypatch.setattr(data_module, "view", lambda *job: seen.append(torch.get_num_threads()) or made(*job))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        DeepfakeDataModule(str(head_tracks), views=1, progress=False).dataset("val")
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_fresh_views_differ_from_epoch_to_epoch(head_tracks):

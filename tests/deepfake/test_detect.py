@@ -192,7 +192,20 @@ def test_provenance_says_what_was_used(module, tmp_path):
     assert told["parameters"]["thresholds"] == module.thresholds
     assert {*told["quality"]["ramps"]} == {*RAMPS}
     assert told["quality"]["least"] == LEAST
+    assert "limits" not in told
+
+
+def test_the_limits_are_told_once(module):
+    told = detect_tracks(module, tracks(track(2.0))).to_dict()
     assert told["limits"] == list(LIMITS)
+    assert json.dumps(told).count(json.dumps(LIMITS[0])) == 1
+
+
+def test_a_verdict_in_one_line(module):
+    found = detect_tracks(module, tracks(track()))
+    assert str(found).startswith("fake, belief in fake 96% to 100%, ")
+    assert str(found).endswith("quality 1.00: " + found.judgement.reason)
+    assert str(detect_tracks(module, tracks())) == "undetermined: no face was found"
 
 
 def test_load_detector(module, tmp_path):

@@ -225,7 +225,7 @@ def test_what_cannot_be_learned_is_refused(recordings):
         PersonModel.fit(recordings[:3], seconds=1.0)
     with pytest.raises(ValueError, match="longer"):
         PersonModel.fit(recordings[:4], names=["a", "b", "c"], seconds=SECONDS, crf=0)
-    with pytest.raises(MediakitError, match="1 recordings say too little"):
+    with pytest.raises(MediakitError, match="1 recording says too little"):
         PersonModel.fit(iter(()), names=["a"])  # before anything is read
     with pytest.raises(ValueError, match="at least 60 rows"):
         describe(torch.zeros(59, 8))

@@ -119,7 +119,8 @@ def test_videos_without_a_label(tmp_path, name):
 
 
 def test_another_layout(tmp_path):
-    with pytest.raises(MediaError, match=r"expected real/\*\.mp4 and fake/\*\.mp4; found originals/\."):
+    expected = r"is not a folder of real and fake videos: expected real/\*\.mp4 and fake/\*\.mp4; found originals/\."
+    with pytest.raises(MediaError, match=expected):
         scan("folder", write(tmp_path, "originals/a.mp4"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(MediaError, match="found nothing"):

@@ -134,3 +134,19 @@ def test_findings_in_words():
     inside = Observation("mouth_tempo", 1.5, 1.0, 2.0)
     assert not inside.outside
     assert inside.text.endswith("between 1.00 and 2.00")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "told"),
+    [
+        (0.034, 0.0, 0.0312, ("0.034", "0.000", "0.031")),  # with two digits it would look like the end
+        (0.12999, 0.13, 0.5, ("0.12999", "0.13000", "0.50000")),
+        (-0.0349, -0.0351, 0.0, ("−0.03", "−0.04", "0.00")),
+        (0.0351, 0.0, 0.0351, ("0.04", "0.00", "0.04")),  # the end itself is inside
+        (0.5 + 1e-12, 0.0, 0.5, ("0.500000000", "0.000000000", "0.500000000")),  # there is an end to it
+    ],
+)
+def test_what_is_called_out_of_range_looks_it(value, low, high, told):
+    observation = Observation("jaw_lip_lag", value, low, high)
+    assert observation.numbers == told
+    assert all(number in observation.text for number in told)

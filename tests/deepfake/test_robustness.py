@@ -2,18 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
+from toy_detector import Prejudice
+from toy_parser import save
 
 from mediakit import motion
 from mediakit.cli import main
 from mediakit.deepfake import robustness, robustness_page
+from mediakit.deepfake.predict import detect_tracks, load_detector
 from mediakit.deepfake.robustness import PIPELINES, RAW, Robustness, follow, measure_robustness
 from mediakit.deepfake.robustness_page import FILES, render_page, robustness_report
 from mediakit.errors import MediaError, MediakitError, WeightsError
-from mediakit.io import probe, write_video
+from mediakit.io import probe, scan_packets, write_video
 from mediakit.mesh import N_POINTS
 from mediakit.tracks import FaceTrack, FaceTracks
 
@@ -120,6 +124,7 @@ def test_a_version_without_the_face_says_so(film, monkeypatch):
     assert "in 0.8 of 2.0 s" in found.versions[1].problem
     assert "in 0.0 of 2.0 s" in found.versions[2].problem
     assert found.versions[2].comparisons == {}
+    assert str(found).endswith("by - at CRF 30, - at CRF 51")
     page = render_page(found)
     assert "CRF 51 · no face found" in page
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["versions"][2]["interocular_px"] is None
@@ -128,11 +133,16 @@ def test_a_version_without_the_face_says_so(film, monkeypatch):
 def test_report(film, seen, tmp_path, capsys):
     out = tmp_path / "new" / "report"
     assert main(["robustness", str(film), "--crf", "23", "40", "--scale", "-o", str(out), "-q"]) == 0
-    assert capsys.readouterr() == (f"{out / 'robustness.html'}\n", "")
+    told, err = capsys.readouterr()
+    finding, *written = told.splitlines()
+    assert (written, err) == ([str(out / f"robustness.{kind}") for kind in ("html", "json", "txt")], "")
     assert sorted(p.name for p in out.iterdir()) == sorted(FILES)
     data = json.loads((out / "robustness.json").read_text())
     assert data["schema"] == "mediakit.robustness/1"
     assert [v["name"] for v in data["versions"]] == ["source", "CRF 23", "CRF 40"]
+    left = [sum(v["comparisons"]["raw"]["correlation"].values()) / 4 for v in data["versions"][1:]]
+    kept = f"{left[0]:.2f} at CRF 23, {left[1]:.2f} at CRF 40"
+    assert finding == f"{film}: velocities of head and mouth correlate with the source's by {kept}"
     shift = data["versions"][2]["comparisons"]["raw"]["displacement"]
     line = next(x for x in (out / "robustness.txt").read_text().splitlines() if x.startswith("CRF 40, raw"))
     assert f"{100 * shift:.2f}" in line.split()
@@ -175,7 +185,8 @@ def test_nothing_is_left_behind(film, seen, tmp_path, monkeypatch, capsys):
 
 
 def test_an_earlier_report_stays_when_a_new_one_fails(film, seen, tmp_path):
-    page = robustness_report(film, tmp_path / "report", (40,), ())
+    robustness_report(film, tmp_path / "report", (40,), ())
+    page = tmp_path / "report" / "robustness.html"
     before = page.read_bytes()
     with pytest.raises(MediaError):
         robustness_report(tmp_path / "absent.mp4", tmp_path / "report")
@@ -226,6 +237,21 @@ def test_the_verdict_is_told(film, seen, monkeypatch):
     text = robustness_page.render_text(found)
     assert "undetermined" in text
     assert "verdict" in text.splitlines()[2]
+    assert str(found).endswith("; verdict: undetermined of source, undetermined of CRF 40")
+
+
+def test_the_verdict_on_the_source_is_that_of_analyze(film, monkeypatch, tmp_path):
+    """The flow filter runs here and not there, and what it lost must not count."""
+    clean = track(head(scale=5.0))
+    lossy = replace(clean, flow_failures=0.3)
+    seen = FaceTracks((lossy,), SIZE, FRAMES, FRAMES, 0, (), {"name": "drawn"})
+    monkeypatch.setattr(robustness, "track_faces", lambda path, **options: seen)
+    detector = save(Prejudice(), tmp_path / "detector.ckpt")
+    found = measure_robustness(film, (40,), (), deepfake=detector).versions[0].verdict
+    plain = FaceTracks((replace(clean, denoised=None),), SIZE, FRAMES, FRAMES, 0)
+    told = detect_tracks(load_detector(detector), plain, info=probe(film), packets=scan_packets(film)).to_dict()
+    assert found == {name: told[name] for name in found}
+    assert found["quality"] > 0.1
 
 
 def test_a_checkpoint_of_another_kind_is_refused(film, seen, tmp_path):

@@ -23,6 +23,7 @@ def test_apart_and_together_again(points):
     iod = motion.interocular_distance(points).median()
     expected = motion.to_face_frame(points[:, list(mesh.KEYPOINTS)]) / iod
     torch.testing.assert_close(key, expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(S.key_points(points), expected)
     torch.testing.assert_close(S.put_keypoints(points, key) * iod, points, rtol=0, atol=5e-3)
 
 

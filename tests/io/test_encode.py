@@ -121,6 +121,23 @@ def test_own_times_are_kept(tmp_path, images, suffix):
     assert scan_packets(tmp_path / f"a.{suffix}").variable_frame_rate
 
 
+def test_the_last_frame_of_its_own_time_lasts_as_long_as_the_others(tmp_path, images):
+    frames = [Frame(n, n / 8, image) for n, image in enumerate(images)]
+    write_video(tmp_path / "a.mp4", frames, None, average_rate=8)
+    assert probe(tmp_path / "a.mp4").video[0].duration == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_pixels_that_are_not_square_and_tags(tmp_path, images, suffix):
+    path = tmp_path / f"a.{suffix}"
+    write_video(path, list(images), 25, pixel_aspect=16 / 15, metadata={"title": "Straße", "comment": "guessed"})
+    with av.open(str(path)) as container:
+        assert float(container.streams.video[0].sample_aspect_ratio) == pytest.approx(16 / 15)
+        tags = {name.lower(): text for name, text in container.metadata.items()}
+    assert (tags["title"], tags["comment"]) == ("Straße", "guessed")
+    assert probe(path).video[0].sample_aspect_ratio == pytest.approx(16 / 15)
+
+
 @pytest.mark.parametrize("fps", [None, 10])
 def test_a_clip_is_written_with_its_own_times_or_a_rate(tmp_path, images, fps):
     times = torch.tensor([0.0, 0.04, 0.2, 0.5], dtype=torch.float64)

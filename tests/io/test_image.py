@@ -84,6 +84,64 @@ def test_transparency_lies_over_white(tmp_path, picture, suffix):
     assert torch.equal(ours[:, :, 40:], picture[:, :, 40:].float())
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_transparency_is_kept_on_request(tmp_path, picture, suffix):
+    four = torch.cat([picture, picture[:1].flip(1)])
+    write_image(tmp_path / f"a.{suffix}", four, quality=101)
+    stored = cv2.imread(str(tmp_path / f"a.{suffix}"), cv2.IMREAD_UNCHANGED)[:, :, [2, 1, 0, 3]]
+    assert np.array_equal(stored[:, :, 3], four[3].numpy())  # lossless WebP may change what nobody sees
+    if suffix != "webp":
+        assert np.array_equal(stored, four.permute(1, 2, 0).numpy())
+    assert np.array_equal(read_image(tmp_path / f"a.{suffix}", alpha=True).permute(1, 2, 0).numpy(), stored)
+    write_image(tmp_path / f"b.{suffix}", picture, quality=101)
+    assert torch.equal(read_image(tmp_path / f"b.{suffix}", alpha=True), picture)
+
+
+def hand_made_png(depth: int, kind: int, rows: list[bytes], width: int) -> bytes:
+    """A PNG of unfiltered rows."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_gray_with_alpha(tmp_path, depth):
+    stored = np.random.default_rng(0).integers(0, 2**depth, (5, 7, 2)).astype(f">u{depth // 8}")
+    (tmp_path / "a.png").write_bytes(hand_made_png(depth, 4, [row.tobytes() for row in stored], 7))
+    back = read_image(tmp_path / "a.png", bits=None, alpha=True)
+    assert back.dtype == (torch.uint8 if depth == 8 else torch.uint16)
+    assert back.to(torch.int32).tolist() == [stored[:, :, c].astype(int).tolist() for c in (0, 0, 0, 1)]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_cmyk(tmp_path, suffix):
+    pillow = pytest.importorskip("PIL.Image")
+    ink = np.zeros((16, 16, 4), np.uint8)
+    ink[:8], ink[8:] = (0, 255, 255, 0), (255, 0, 0, 128)  # red; cyan darkened by half
+    pillow.fromarray(ink, "CMYK").save(tmp_path / f"a.{suffix}", **({"quality": 100} if suffix == "jpg" else {}))
+    back = read_image(tmp_path / f"a.{suffix}")
+    assert np.abs(back[:, 3, 3].int().numpy() - [255, 0, 0]).max() < 4
+    assert np.abs(back[:, 12, 3].int().numpy() - [0, 127, 127]).max() < 4
+
+
+def test_comments_are_where_others_find_them(tmp_path, picture):
+    pillow = pytest.importorskip("PIL.Image")
+    write_image(tmp_path / "a.png", picture, comment="guessed: ä")
+    write_image(tmp_path / "a.jpg", picture, comment="guessed: ä")
+    with pillow.open(tmp_path / "a.png") as image:
+        assert image.text["Comment"] == "guessed: ä"
+    with pillow.open(tmp_path / "a.jpg") as image:
+        assert image.info["comment"] == "guessed: ä".encode()
+        assert image.info["jfif"] == 257  # the first segment stayed the first
+    assert torch.equal(read_image(tmp_path / "a.png"), picture)
+    write_image(tmp_path / "a.bmp", picture, comment="no place for it")
+    assert torch.equal(read_image(tmp_path / "a.bmp"), picture)
+
+
 def test_palette_with_transparent_entry(tmp_path):
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -157,9 +215,10 @@ def test_an_unknown_ending_is_refused(tmp_path, picture, name):
     [
         (torch.zeros(3, 4, 4), "a.png", "uint8 or uint16, got float32"),
         (torch.zeros(4, 4, dtype=torch.uint8), "a.png", r"\(3, H, W\) or \(1, H, W\)"),
-        (torch.zeros(4, 4, 3, dtype=torch.uint8), "a.png", r"\(3, H, W\)"),
+        (torch.zeros(5, 4, 3, dtype=torch.uint8), "a.png", r"\(3, H, W\)"),
         (torch.zeros(3, 0, 4, dtype=torch.uint8), "a.png", r"\(3, H, W\)"),
         (torch.zeros(3, 4, 4, dtype=torch.uint16), "a.jpg", ".jpg holds uint8, got uint16"),
+        (torch.zeros(4, 4, 4, dtype=torch.uint8), "a.jpg", r".jpg holds no transparency.*\.png"),
     ],
 )
 def test_bad_images_are_refused(tmp_path, image, name, message):

@@ -22,9 +22,9 @@ from typing import Any
 from mediakit.colorize.clips.cache import digest_all
 from mediakit.colorize.clips.cutting import CutSettings, Piece, clip_name, cut_film
 from mediakit.colorize.clips.decoding import NEARLY_GRAY, STILL
-from mediakit.colorize.clips.readers import TABLE, check_folder, read_folder
-from mediakit.colorize.clips.records import ClipRecord, assign_splits, check_sources, drop_copies
-from mediakit.colorize.clips.statistics import Clip, describe, summarize
+from mediakit.colorize.clips.readers import TABLE, check_folder, read_videos
+from mediakit.colorize.clips.records import ClipRecord, check_sources, drop_copies, split_sources
+from mediakit.colorize.clips.statistics import Clip, statistics_text, summarize
 from mediakit.errors import MediaError, MediakitError
 from mediakit.io import read_text, write_bytes, write_text
 from mediakit.io.files import StrPath
@@ -56,7 +56,7 @@ class Built:
     statistics: dict[str, Any]
 
     def __str__(self) -> str:
-        return describe(self.statistics)
+        return statistics_text(self.statistics)
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def build_clips(
     """
     folder, out = Path(folder), Path(out)
     settings = _checked(CutSettings(seconds, shortest, min_colorfulness, min_motion, size, crf), workers)
-    assign_splits([], shares, seed)  # refuses shares that are none before the work
+    split_sources([], shares, seed)  # refuses shares that are none before the work
     check_folder(folder)
     if folder.resolve().is_relative_to((out / "videos").resolve()) or folder.resolve() == out.resolve():
         raise MediaError(out, f"cannot take the clips of {folder}: they would lie among the films", "Name another one.")
-    films, _ = read_folder(folder, label_folders, avoid=out)
+    films, _ = read_videos(folder, label_folders, avoid=out)
     with claimed(out):
         _settle(out, settings, overwrite)
         paths = {film.id: _relative(film, folder) for film in films}
@@ -163,7 +163,7 @@ def build_clips(
         statistics = summarize(clips, records, failed)
         _write_tables(out, clips, records, failed)
         write_json(out / "statistics.json", {"schema": SCHEMA, "settings": asdict(settings), **statistics})
-        write_text(out / "statistics.txt", describe(statistics) + "\n")
+        write_text(out / "statistics.txt", statistics_text(statistics) + "\n")
     return Built(out, len(records), resumed, tuple(sorted(failures)), statistics)
 
 
@@ -271,7 +271,7 @@ def _split(
         found += [(replace(film, id=clip_name(film.id, p), source=source), p) for p in pieces if not p.problem]
     clips = [record for record, _ in found]
     if any(clip.split is None for clip in clips):
-        clips = assign_splits(clips, shares, seed, known)
+        clips = split_sources(clips, shares, seed, known)
     check_sources(clips)
     return [Clip(clip, piece) for clip, (_, piece) in zip(clips, found, strict=True)]
 

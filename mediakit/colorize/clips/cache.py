@@ -36,12 +36,12 @@ class CachedClip:
 
     Attributes:
         file: Holds ``frames`` uint8 (K, 3, h, w) and ``waveform`` int16 (N,), mono at 16 kHz.
-        start: As `.Clip.start`; likewise the next two.
+        start: Where it begins in its file, in seconds.
         end: Where it was to end.
         last: Where its pictures end.
         colorfulness: Of each frame.
-        motion: As `.Clip.motion`.
-        sound: As `.Clip.sound`.
+        motion: Largest mean difference from the first picture, in gray levels of 255.
+        sound: ``"present"``, ``"silent"``, ``"missing"`` or ``"undecodable"``.
     """
 
     file: Path
@@ -93,7 +93,7 @@ class ClipCache:
     size: int = 256
     count: int = 5
     seconds: float = 10.0
-    _digests: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+    _digests: dict[str, list[Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def settings(self) -> dict[str, Any]:

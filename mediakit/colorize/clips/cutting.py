@@ -55,7 +55,7 @@ class Piece:
         start: Where it begins in the film, in seconds.
         end: Where it ends.
         colorfulness: Mean of its pictures.
-        motion: As `CutSettings.min_motion`.
+        motion: Largest mean difference from its first picture, in gray levels of 255.
         level: Root mean square of its sound in dB below full scale; None where it was not heard or is silent.
         problem: Why it is no clip; empty if it is one.
     """

@@ -38,7 +38,7 @@ class ClipItem:
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
-    """Clips out of the cache; see `ColorizeDataModule` for what an item is.
+    """Clips out of the cache; see `.ColorizeDataModule` for what an item is.
 
     Args:
         items: The clips.

@@ -26,7 +26,7 @@ _VGGSOUND_SECONDS = 10.0
 _AVE_LISTS = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 
 
-def read_folder(
+def read_videos(
     root: StrPath,
     label_folders: bool = False,
     endings: Sequence[str] = VIDEO_ENDINGS,
@@ -58,8 +58,8 @@ def read_folder(
 
 
 def read_photos(root: StrPath, label_folders: bool = False) -> Found:
-    """Takes every photograph of a folder, as `read_folder` does videos."""
-    return read_folder(root, label_folders, PHOTO_ENDINGS)
+    """Takes every photograph of a folder, as `read_videos` does videos."""
+    return read_videos(root, label_folders, PHOTO_ENDINGS)
 
 
 def read_clips(root: StrPath) -> Found:
@@ -192,7 +192,7 @@ def _ave_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
 
 READERS: dict[str, Callable[..., Found]] = {
     "clips": read_clips,
-    "folder": read_folder,
+    "folder": read_videos,
     "photos": read_photos,
     "vggsound": read_vggsound,
     "ave": read_ave,

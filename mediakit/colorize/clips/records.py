@@ -99,7 +99,7 @@ def _shared(records: Iterable[ClipRecord]) -> dict[str, tuple[str, ...]]:
     return {s: tuple(n for n in SPLITS if n in splits) for s, splits in sorted(found.items()) if len(splits) > 1}
 
 
-def assign_splits(
+def split_sources(
     records: Sequence[ClipRecord],
     shares: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
@@ -148,14 +148,14 @@ def complete_splits(records: Sequence[ClipRecord], shares: Sequence[float], seed
 
     Raises:
         MediakitError: The records' own splits share a source.
-        ValueError: As `assign_splits`.
+        ValueError: As `split_sources`.
     """
     splits = {record.split for record in records}
     if splits <= {None}:
-        records = assign_splits(records, shares, seed)
+        records = split_sources(records, shares, seed)
     elif "train" in splits and "val" not in splits:
         train = [record for record in records if record.split == "train"]
-        records = assign_splits(train, (0.9, 0.1, 0.0), seed) + [r for r in records if r.split != "train"]
+        records = split_sources(train, (0.9, 0.1, 0.0), seed) + [r for r in records if r.split != "train"]
     check_sources(records)
     return list(records)
 

@@ -73,7 +73,7 @@ def _kind(problem: str) -> str:
     return re.sub(r" \(.*| of .*", "", problem)
 
 
-def describe(statistics: Mapping[str, Any]) -> str:
+def statistics_text(statistics: Mapping[str, Any]) -> str:
     """The numbers of `summarize` as plain text."""
     heads = ("clips", "films", "minutes", "colourfulness", "motion", "level (dB)")
     keys = ("clips", "films", "minutes", "colorfulness", "motion", "level")

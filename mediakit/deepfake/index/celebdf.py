@@ -53,7 +53,7 @@ def scan_celebdf(
     parts = [place for place in sorted(root.iterdir()) if place.name.lower() in _LABELS and place.is_dir()]
     records = [_record(root, part, path) for part in parts for path in find_videos(part)]
     if not records:
-        raise wrong_layout(root, "Celeb-DF", _EXPECTED, "Name the folder that holds Celeb-real.")
+        raise wrong_layout(root, "Celeb-DF as it is published", _EXPECTED, "Name the folder that holds Celeb-real.")
     if official:
         listed = _read_list(check_root(lists or root) / _LIST)
         _check_complete(root, records, listed, partial)

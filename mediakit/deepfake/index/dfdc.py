@@ -38,7 +38,9 @@ def scan_dfdc(root: StrPath, *, official: bool = True, partial: bool = False) ->
     tables = sorted(root.rglob("metadata.json"))
     if not tables:
         expected = "metadata.json beside *.mp4, here or in dfdc_train_part_*/"
-        raise wrong_layout(root, "DFDC", expected, "It comes with the videos and holds their labels.")
+        raise wrong_layout(
+            root, "DFDC as it is published", expected, "It comes with the videos and holds their labels."
+        )
     records, missing, unlabelled = [], [], []
     for table in tables:
         rows = _read(table)

@@ -68,7 +68,12 @@ def scan_faceforensics(
     root = check_root(root)
     records = list(_videos(root))
     if not records:
-        raise wrong_layout(root, "FaceForensics++", _EXPECTED, "Name the folder that holds original_sequences.")
+        raise wrong_layout(
+            root,
+            "FaceForensics++ as it is published",
+            _EXPECTED,
+            "Name the folder that holds original_sequences.",
+        )
     if not official or all(r.identities[0].startswith("actor-") for r in records):  # no list is about actors
         return group_records(records)
     pairs = _read_lists(root, lists)
@@ -85,7 +90,12 @@ def _videos(root: Path) -> Iterator[VideoRecord]:
             for level in (place for place in _folders(method) if place.name in _LEVELS):
                 videos = find_videos(level / "videos") if (level / "videos").is_dir() else []
                 if not videos:
-                    raise wrong_layout(level, "FaceForensics++", "videos/*.mp4", "Frames are not read, only videos.")
+                    raise wrong_layout(
+                        level,
+                        "FaceForensics++ as it is published",
+                        "videos/*.mp4",
+                        "Frames are not read, only videos.",
+                    )
                 for path in videos:
                     compression = _LEVELS[level.name]
                     yield VideoRecord(

@@ -119,7 +119,7 @@ def wrong_layout(folder: Path, dataset: str, expected: str, advice: str = "") ->
     """The error about a folder that is not what a scanner reads: what was expected, and what is there."""
     entries = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
     found = some(entries, 6) if entries else "nothing"
-    return MediaError(folder, f"is not {dataset} as it is published: expected {expected}; found {found}", advice)
+    return MediaError(folder, f"is not {dataset}: expected {expected}; found {found}", advice)
 
 
 def some(names: Sequence[str], count: int = 3) -> str:
