@@ -3,8 +3,9 @@
 Scenes as real mp4 files, whose gray shows the group and whose sound tells the class in it and so the colour, are made
 in DIR with pictures of other kinds for the test. With ``--recordings`` the sounds are real ones; ``{folds}`` becomes
 ``[1-4]`` for training and ``5`` for the test, and recordings of 5 s are repeated to fill the 10 s. Every seed trains
-the three stages, and variants: without stage 1, 2 or 3. What each makes of the unseen films is scored under guidance by the
-colour picture (oracle), the right sound, no sound, the sound of another group, and that of another class of the group.
+the three stages, and variants: without stage 1, 2 or 3. What each makes of the unseen films is scored under guidance by
+the colour picture (oracle), the right sound, no sound, the sound of another group, and that of another class of the
+group.
 """
 
 from __future__ import annotations

@@ -97,19 +97,16 @@ def train(data: Ready, settings: dict[str, Any], seed: int, epochs: int, out: Pa
 def score(data: Ready, checkpoint: str) -> dict[str, Any]:
     """Verdicts of one trained variant on the test films."""
     module = DeepfakeModule.load_from_checkpoint(checkpoint, weights_only=True).eval()
-    kept: list[list[Scored]] = []
-    found = module.scored
-    module.scored = lambda *given: kept.append(found(*given)) or kept[-1]  # type: ignore[assignment,func-returns-value]
     module.print = lambda *_: None  # type: ignore[assignment]
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     trainer.test(module, data, verbose=False)
-    calibration = module.calibration
+    calibration, rows = module.calibration, module.scores
     module.calibration_line.copy_(torch.tensor([1.0, 0.0]))
     trainer.test(module, data, verbose=False)
     return {
         "calibration": calibration,
-        "rows": [asdict(row) for row in kept[0]],
-        "not_calibrated": [row.score for row in kept[1]],
+        "rows": [asdict(row) for row in rows],
+        "not_calibrated": [row.score for row in module.scores],
     }
 
 

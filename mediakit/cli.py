@@ -112,11 +112,11 @@ def _name_recipes(words: list[str]) -> list[str]:
         if option not in ("-c", "--config"):
             continue
         at, name = (number, value) if equals else (number + 1, "".join(words[number + 1 : number + 2]))
-        if name in RECIPES and not os.path.exists(name):
+        if name in RECIPES and not os.path.isfile(name):
             _check_recipe(name, words)
             recipe = str(files("mediakit").joinpath(name).joinpath("recipe.yaml"))
             found[at] = f"{option}={recipe}" if equals else recipe
-        elif re.fullmatch(r"[\w./~+-]+", name) and not os.path.exists(os.path.expanduser(name)):
+        elif re.fullmatch(r"[\w./~+-]+", name) and not os.path.isfile(os.path.expanduser(name)):
             near = "".join(f" Did you mean {recipe}?" for recipe in get_close_matches(name, RECIPES, 1))
             known = ", ".join(RECIPES)
             raise MediakitError(f"--config {name}: there is no such file, and no such recipe ({known}).{near}")

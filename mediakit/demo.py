@@ -78,7 +78,7 @@ def run_demo(
             out, f"cannot be made a folder ({error.strerror})", "Choose another with --out DIR."
         ) from error
     announce(f"{out / 'demo.mp4'}: drawing a photograph under a moving camera", progress)
-    write_video(out / "demo.mp4", demo_frames(), FPS, audio=Audio(demo_sound(), RATE, 0.0))
+    write_video(out / "demo.mp4", demo_frames(), FPS, audio=Audio(demo_sound(), RATE, 0.0), threads=1)
     write_json(_analyze(out / "demo.mp4", progress), out / "demo.json")
 
     # Numbers and sizes were chosen by eye: something of all that such clips have, and easy to see.

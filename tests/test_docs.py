@@ -140,7 +140,7 @@ def test_no_page_has_blocks_that_nobody_runs():
     known["synthetic.md"] = (1, 1)
     known["pseudo-labels.md"] = (1, 2)  # run in tests/parsing/test_labelling.py
     known["parsing.md"] = (3, 5)  # run in tests/parsing/test_parsing_page.py
-    known["deepfake.md"] = (1, 5)  # run in tests/deepfake/test_deepfake_page.py
+    known["deepfake.md"] = (1, 6)  # run in tests/deepfake/test_deepfake_page.py
     known["colorize.md"] = (1, 5)  # run in tests/colorize/test_colorize_page.py
     for page in PAGES:
         found = (len(blocks(page, "python")), len(blocks(page, "bash")))

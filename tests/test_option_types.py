@@ -32,6 +32,13 @@ def test_settings_need_a_name_and_a_value(text):
         option_types.setting(text)
 
 
+def test_shares():
+    assert [option_types.share(text) for text in ("0", "0.25", "1")] == [0, 0.25, 1]
+    for wrong in ("-0.1", "1.01", "nan", "half"):
+        with pytest.raises(ValueError):
+            option_types.share(wrong)
+
+
 def test_every_type_is_named_in_words():
-    for name in ("positive", "amount", "rate_factor", "features", "words", "threshold", "epochs", "setting"):
+    for name in ("positive", "amount", "rate_factor", "features", "words", "threshold", "epochs", "setting", "share"):
         assert " " in getattr(option_types, name).__name__

@@ -8,6 +8,7 @@ from mediakit.usage import explain
 DATA = "`mediakit fit --data.help mediakit.deepfake.data.DeepfakeDataModule` lists the options."
 MODEL = "`mediakit fit --model.help mediakit.deepfake.module.DeepfakeModule` lists the options."
 ALL = "`mediakit fit --help` lists the options."
+NO_FILE = "there is no such file, and no such recipe (colorize, deepfake, parsing)."
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,12 @@ def test_a_slip_is_told_in_one_line(words, line, capfd):
         ("", f"fit needs --data CLASS, or a recipe by --config NAME. {ALL}"),
         (
             "--config deepfak --data.root X",
-            "--config deepfak: there is no such file, and no such recipe (deepfake, parsing). Did you mean deepfake?",
+            f"--config deepfak: {NO_FILE} Did you mean deepfake?",
         ),
-        ("-c=gone.yaml", "--config gone.yaml: there is no such file, and no such recipe (deepfake, parsing)."),
+        (
+            "-c=gone.yaml",
+            f"--config gone.yaml: {NO_FILE}",
+        ),
     ],
 )
 def test_without_a_recipe(words, line, capfd):

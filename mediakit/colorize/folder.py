@@ -14,7 +14,7 @@ from mediakit import __version__
 from mediakit.colorize.clips.decoding import PHOTO_ENDINGS
 from mediakit.colorize.image import Colorizer, describe, load_colorizer
 from mediakit.colorize.predict import DEFAULTS, Options, colorize_file, kind_of, output_name
-from mediakit.colorize.preview import render, small_pair
+from mediakit.colorize.preview import model_facts, render, small_pair
 from mediakit.colorize.result import SCHEMA, notice
 from mediakit.errors import MediaError, MediakitError
 from mediakit.extract import MEDIA_ENDINGS, find_media
@@ -204,9 +204,9 @@ def _page(
     more = f"; the first {len(pairs)} are shown" if len(pairs) < len(files) else ""
     return render(
         folder.name,
-        f"{len(files)} files in guessed colours{more}.",
+        f"{len(files)} {'file' if len(files) == 1 else 'files'} in guessed colours{more}.",
         notice(()),
         [f"{path}: {problem}" for path, problem in failures],
         pairs,
-        facts=[(name.replace("_", " "), str(value)) for name, value in model.items()],
+        facts=model_facts(model),
     )

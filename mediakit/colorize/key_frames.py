@@ -1,4 +1,4 @@
-"""Colours for some pictures of a gray film: what `mediakit analyze` shows beside all else that it finds."""
+"""Colours for some pictures of a gray film: what ``mediakit analyze`` shows beside all else that it finds."""
 
 from __future__ import annotations
 

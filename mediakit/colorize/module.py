@@ -16,12 +16,12 @@ from mediakit.colorize.augment import age_film, vary_sound
 from mediakit.colorize.color import rgb_to_lab
 from mediakit.colorize.losses import alignment_loss, color_loss, pick, relevance_loss
 from mediakit.colorize.model import ColorizationModel, ColorizeOutput
+from mediakit.colorize.result import Coloring
 from mediakit.errors import MediakitError, WeightsError
+from mediakit.io import Audio
 
 if TYPE_CHECKING:
-    from mediakit.colorize.image import Coloring
     from mediakit.colorize.scoreboard import Trial
-    from mediakit.io import Audio
 
 STAGES = (1, 2, 3)
 _POOL = 512  # sounds remembered during validation and test, to draw wrong ones from

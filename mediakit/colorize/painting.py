@@ -75,7 +75,7 @@ def paint(
     for rows in row_tiles(height, width, tile_pixels):
         level = lightness[:, :, rows]
         rgb = join(level, upsampler.rows(level, rows.start))[0]
-        out[:3, rows] = (rgb * full).round_().to(torch.int32).to(dtype)
+        out[:3, rows] = (rgb * full).round_().to(torch.int32).cpu().to(dtype)  # GPUs hardly know uint16
     if channels == 4:
         out[3] = _as_bits(image[3], bits)
     return out

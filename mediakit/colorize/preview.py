@@ -98,7 +98,7 @@ def image_preview(
         coloring.notes,
         [pair],
         rows=rows,
-        facts=[*_image_facts(coloring), *_model_facts(coloring.model)],
+        facts=[*_image_facts(coloring), *model_facts(coloring.model)],
     )
 
 
@@ -153,7 +153,7 @@ def video_preview(path: str | os.PathLike[str], out: str | os.PathLike[str], col
                 f"off by {coloring.lightness.mean:.2f} on average, {coloring.lightness.most:.1f} at most, of 100 "
                 f"({coloring.lightness.frames} frames; chroma at half resolution and compression)",
             ),
-            *_model_facts(coloring.model),
+            *model_facts(coloring.model),
         ],
     )
 
@@ -294,6 +294,7 @@ def _image_facts(coloring: Coloring) -> list[tuple[str, str]]:
     return facts
 
 
-def _model_facts(model: dict[str, Any]) -> list[tuple[str, str]]:
+def model_facts(model: dict[str, Any]) -> list[tuple[str, str]]:
+    """What made the colours, as terms and values of a page."""
     names = {"checkpoint": "Checkpoint", "weights_sha256": "SHA-256 of the weights"}
     return [(told, str(model[name])) for name, told in names.items() if name in model]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from mediakit.colorize.image import colorize_image, load_colorizer
+from mediakit.colorize.result import Coloring, VideoColoring
+from mediakit.colorize.scoreboard import Trial as Scores
 from mediakit.colorize.stages import train_colorizer
 from mediakit.colorize.video import colorize_video
 from mediakit.io import read_video, write_bytes, write_video
@@ -27,8 +29,6 @@ from mediakit.trials import announce, quiet_thread
 
 if TYPE_CHECKING:
     from mediakit.colorize.data import ColorizeDataModule
-    from mediakit.colorize.result import Coloring, VideoColoring
-    from mediakit.colorize.scoreboard import Trial as Scores
 
 SEED = 1
 """Of the films; the scene that the demo shows is of another."""
@@ -122,7 +122,7 @@ def run_trial(
         MediaError: The folder cannot be written, or holds films made otherwise.
         MediakitError: It holds stages that were trained otherwise.
     """
-    from mediakit.colorize.data import ColorizeDataModule  # Lightning, too: before it is told to be quiet
+    from mediakit.colorize.data import ColorizeDataModule
 
     folder = Path(folder)
     films, unseen, checkpoint = folder / "scenes", folder / "scenes-test", folder / "colorize.ckpt"
@@ -174,7 +174,7 @@ def color_scene(
     number = scene.length // 2
     module = load_colorizer(checkpoint)
     with quiet_thread(progress):
-        film = colorize_video(module, gray, colored, progress=progress)
+        film = colorize_video(module, gray, colored, threads=1, progress=progress)
         before = next(iter(read_video(gray, start=(number - 0.5) / scene.fps))).image
         stills = {
             way: colorize_image(module, before, sound)

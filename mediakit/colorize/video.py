@@ -54,6 +54,7 @@ def colorize_video(
     crf: int = 18,
     full_chroma: bool = False,
     preset: str = "medium",
+    threads: int = 0,
     tile_pixels: int = TILE_PIXELS,
     model: Mapping[str, Any] | None = None,
     progress: bool = False,
@@ -77,6 +78,7 @@ def colorize_video(
         full_chroma: Whether to store chroma at full resolution (4:4:4), which keeps lightness better; not every player
             shows such files.
         preset: Speed of libx264 against size.
+        threads: Threads of libx264, 0 for one a core; with 1 equal arguments give equal bytes.
         tile_pixels: Pixels worked on at a time; it does not change the result.
         model: What `mediakit.colorize.image.describe` tells, where many films are coloured with one model.
         progress: Whether to show progress with the time left on stderr.
@@ -112,6 +114,7 @@ def colorize_video(
             audio_from=path if copied else None,
             crf=crf,
             preset=preset,
+            threads=threads,
             pix_fmt="yuv444p" if full_chroma else "yuv420p",
             average_rate=scan.fps,
             pixel_aspect=_pixel_aspect(info),

@@ -61,6 +61,9 @@ class DeepfakeModule(BaseModule):
         weight_decay: Decoupled weight decay.
         betas: Decay rates of AdamW's moments.
 
+    Attributes:
+        scores: What the last test says of each video.
+
     Raises:
         MediakitError: A setting does not fit the others.
     """
@@ -114,6 +117,7 @@ class DeepfakeModule(BaseModule):
         self.register_buffer("calibration_line", torch.tensor([1.0, 0.0]))
         self.register_buffer("reference_low_high", torch.full((len(MEASURES), 2), float("nan")))
         self._rows: list[dict[str, Tensor]] = []
+        self.scores: list[Scored] = []
 
     @property
     def calibration(self) -> tuple[float, float]:
@@ -196,6 +200,7 @@ class DeepfakeModule(BaseModule):
         from mediakit.deepfake.scoreboard import score_table, summary
 
         rows = self._scored(self._videos(), self.trainer.datamodule.records["test"])  # type: ignore[attr-defined]
+        self.scores = rows
         self.log_dict({f"test/{name}": value for name, value in summary(rows).items() if not math.isnan(value)})
         self.print(f"\n{score_table(rows, 'test split')}\n")
 

@@ -62,12 +62,9 @@ def test_scores_are_those_of_the_videos_by_hand(trained, capsys):
     from pytorch_lightning import Trainer
 
     _, module, data = trained
-    rows = []
-    found = module.scored
-    module.scored = lambda *given: rows.extend(found(*given)) or rows
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     logged = trainer.test(module, data, verbose=False)[0]
-    del module.scored
+    rows = module.scores
     windows, columns = data.dataset("test").signals, data.dataset("test").columns
     with torch.inference_mode():
         mass = module(windows, columns["quality"]).mass

@@ -20,7 +20,7 @@ from mediakit.synthetic.heads import TalkingHeads
 from mediakit.tracks import FaceTrack, FaceTracks
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tasks" / "deepfake.md").read_text()
-GENERATED, ROBUSTNESS, PERSON, OWN, SETS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+QUICK, GENERATED, ROBUSTNESS, PERSON, OWN, SETS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
 (PREDICT,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 TRAINING = "--trainer.accelerator cpu --trainer.enable_progress_bar false"
@@ -64,10 +64,10 @@ def face_mesh():
         pytest.skip("this MediaPipe bundles no face model")
 
 
-def run(block: str) -> None:
+def run(block: str, count: int = 2) -> None:
     """Runs the commands of a block, made small."""
     for line in block.strip().replace("\\\n", " ").splitlines():
-        program, command, *words = shlex.split(re.sub(r"--count \d+", "--count 2", line))
+        program, command, *words = shlex.split(re.sub(r"--count \d+", f"--count {count}", line))
         assert program == "mediakit"
         words = [name for word in words for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
         assert main([command, *words, *SMALL.get(command, "").split()]) == 0, line
@@ -92,6 +92,17 @@ def put(tracks: list[FaceTracks], *names: str) -> None:
         path = Path(f"{name}.safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)
         tracks[number % len(tracks)].save(path)
+
+
+@pytest.mark.slow
+def test_quick_start(here, face_mesh, capsys):
+    run(QUICK, count=8)
+    *_, verdict, page = capsys.readouterr().out.splitlines()
+    assert page == "page.html"
+    assert re.match(
+        r"heads/videos/fake/heads-train-0-00003-oversmooth.mp4: \w+, belief in fake \d+% to \d+%, quality \d\.\d\d: ",
+        verdict,
+    )
 
 
 @pytest.mark.slow
