@@ -100,7 +100,8 @@ def _colorize_file(options: argparse.Namespace, how: Options) -> int:
         print(f"mediakit: warning: {text}", file=sys.stderr)
     if options.json is not None:
         write_json(Path(options.json), result.to_dict())
-    for path in (options.out, page, options.json):
+    print(f"{options.out}: {result.told()}")
+    for path in (page, options.json):
         if path is not None:
             print(path)
     return 0

@@ -27,7 +27,11 @@ INSIDE = {
         "mediakit.deepfake.section",
         "mediakit.option_types",
         "mediakit.options",
+        "mediakit.quiet",
+        "mediakit.quiet",
         "mediakit.text_tables",
+        "mediakit.usage",
+        "mediakit.usage",
     ),
     *(
         "mediakit.parsing.pseudo_labels.label_files",

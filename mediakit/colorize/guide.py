@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mediakit.colorize.clips.decoding import NEARLY_GRAY
 from mediakit.colorize.painting import network_size, resize
 from mediakit.colorize.result import Guided, SoundState
 from mediakit.colorize.sound import RATE, WINDOW, fill_window, is_silent
 from mediakit.errors import MediaError, NoStreamError
 from mediakit.io import Audio, check_readable, read_audio_blocks, read_image, resample
+from mediakit.summary import colorfulness
 
 MOST = 6
 """Windows of 10 s that are heard for one still picture: the first minute of its sound."""
@@ -68,7 +70,11 @@ def photo_guide(network: nn.Module, photo: str | os.PathLike[str] | Tensor, size
     rgb = photo if isinstance(photo, Tensor) else read_image(photo)
     height, width = rgb.shape[1:]
     small = resize(rgb[None].float() / 255, network_size(height, width, size))
-    return Guide("photo", "not used", 1.0, network.semantics(small.to(device_of(network))))  # type: ignore[operator]
+    note = ""
+    if float(colorfulness(rgb)) < NEARLY_GRAY:
+        note = "The photograph that guides is nearly gray itself: it has no colours to give."
+    semantics = network.semantics(small.to(device_of(network)))  # type: ignore[operator]
+    return Guide("photo", "not used", 1.0, semantics, note)
 
 
 def sound_guide(network: nn.Module, audio: str | os.PathLike[str] | Audio, weight: float = 1.0) -> Guide:
@@ -83,7 +89,10 @@ def sound_guide(network: nn.Module, audio: str | os.PathLike[str] | Audio, weigh
 
     Raises:
         MediaError: There is no such file.
+        ValueError: It is a waveform without its rate.
     """
+    if isinstance(audio, Tensor):
+        raise ValueError("a waveform does not tell its rate: give mediakit.io.Audio(waveform, rate, 0.0), or a file")
     if weight == 0:
         return without("not used", "The sound was left out: its weight is 0.")
     if isinstance(audio, Audio):

@@ -15,8 +15,8 @@ from mediakit.colorize.result import Coloring, VideoColoring
 from mediakit.colorize.upsample import TILE_PIXELS
 from mediakit.colorize.video import ENDINGS as FILM_ENDINGS
 from mediakit.colorize.video import colorize_video
-from mediakit.errors import MediaError
-from mediakit.io import check_writable, scan_packets, write_text
+from mediakit.errors import MediaError, NoStreamError
+from mediakit.io import check_writable, probe, scan_packets, write_text
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 """Pictures that are written."""
@@ -95,6 +95,8 @@ def colorize_file(
         ValueError: An option is out of its range, or does not go with the kind of the file.
     """
     kind = kind_of(path)
+    if kind == "video" and not probe(path).video:
+        raise NoStreamError(path, "has no pictures to colour", "A sound goes to --audio, beside a picture.")
     _check_out(kind, Path(out), options)
     if preview is not None:
         check_writable(preview)
@@ -149,6 +151,7 @@ def _check_out(kind: str, out: Path, options: Options) -> None:
     """Fails before the work that the output cannot be written so."""
     endings = FILM_ENDINGS if kind == "video" else IMAGE_ENDINGS if options.bits == 8 else DEEP_ENDINGS
     if out.suffix.lower() not in endings:
-        what = "a film" if kind == "video" else f"a picture of {options.bits} bits"
-        raise MediaError(out, f"has an ending that {what} is not written with", f"Use one of {', '.join(endings)}.")
+        what = "a film" if kind == "video" else "a picture of 16 bits" if options.bits == 16 else "a picture"
+        found = f"the ending {out.suffix}" if out.suffix else "no ending"
+        raise MediaError(out, f"has {found}, which {what} is not written with", f"Use one of {', '.join(endings)}.")
     check_writable(out)

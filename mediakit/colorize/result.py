@@ -38,6 +38,11 @@ class Guided:
     weight: float
     relevance: float
 
+    def told(self) -> str:
+        """In a few words."""
+        guides = {"sound": "guided by the sound", "photo": "guided by the photograph"}
+        return f"{guides[self.by]}, believed to {self.relevance:.0%}" if self.by in guides else "guided by nothing else"
+
 
 @dataclass(frozen=True, eq=False)
 class Spread:
@@ -82,6 +87,10 @@ class Coloring:
     model: dict[str, Any]
     seed: int
     source: dict[str, str]
+
+    def told(self) -> str:
+        """What was done, in a few words."""
+        return f"a picture in guessed colours, {self.guided.told()}"
 
     @property
     def comment(self) -> str:
@@ -192,6 +201,12 @@ class VideoColoring:
     notes: tuple[str, ...]
     model: dict[str, Any]
     source: dict[str, str]
+
+    def told(self) -> str:
+        """What was done, in a few words."""
+        by = dict.fromkeys(shot.guided.told() for shot in self.shots)
+        guided = by.popitem()[0] if len(by) == 1 else "each shot guided by itself"
+        return f"{self.frames} frames in guessed colours, {len(self.shots)} shot{'s' * (len(self.shots) > 1)}, {guided}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values under the schema ``mediakit.colorize/1``."""

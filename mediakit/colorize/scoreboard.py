@@ -131,6 +131,14 @@ class Trial:
             found.append((name, len(rows), means))
         return found
 
+    def verdict(self) -> str:
+        """Whether the sound matters, in words."""
+        better, low, high = self.ratio("right", "none")
+        told = f"right sound has {1 - better:.1%} [{1 - high:.1%}, {1 - low:.1%}] less error than no sound"
+        if high < 1:
+            return f"The sound matters: {told}."
+        return f"No sign that the sound matters: {told}."
+
     def table(self, source: str = "test split", markdown: bool = False) -> str:
         """Tables for people."""
         form = as_markdown if markdown else as_text
@@ -144,6 +152,8 @@ class Trial:
             lines.append((told, cells))
         heads = ["n", "ab-MAE [95 %]", "PSNR", "SSIM", "CIEDE2000", "colourful", "relevance"]
         parts = [form(f"{source}, {len(self.rows)} pictures", heads, lines)]
+        if len(self.errors("right")):
+            parts.append(self.verdict())
         if len(self.errors("wrong")):
             worse, low, high = self.ratio("wrong", "none")
             parts.append(

@@ -346,3 +346,10 @@ def test_a_real_module():
     assert torch.equal(module(picture).rgb, module(picture, sound, audio_weight=0).rgb)
     assert coloring.to_dict()["model"]["network"] == "ColorizationModel"
     assert colorize_image(module, picture, uncertainty=True).spread.dropout > 0
+
+
+def test_a_waveform_without_its_rate_and_a_gray_exemplar_are_told():
+    with pytest.raises(ValueError, match="does not tell its rate"):
+        colorize_image(ToyColorizer().eval(), dull(), tone(500, 1))
+    gray_guide = torch.full((3, 40, 40), 128, dtype=torch.uint8)
+    assert "nearly gray itself" in colorize_image(ToyColorizer().eval(), dull(), guide=gray_guide).notes[0]
