@@ -91,8 +91,8 @@ class ColoredScene:
 def run_trial(
     folder: StrPath,
     *,
-    train: int = 108,
-    val: int = 24,
+    train: int = 84,
+    val: int = 12,
     test: int = 36,
     epochs: Sequence[int] = (10, 5, 5),
     workers: int = 1,
