@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 from abc import abstractmethod
@@ -244,6 +245,19 @@ class BaseDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         """Batches to predict on, in order."""
         return self._loader("predict")
+
+
+def warm_cosine(step: int, steps: int, warm: int) -> float:
+    """Share of the learning rate at a step: a linear rise, then half a cosine down to 0 (Loshchilov and Hutter, 2017).
+
+    Args:
+        step: From 0 on.
+        steps: Of the whole training.
+        warm: Steps of the rise, at least 1.
+    """
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 + 0.5 * math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0))
 
 
 def _batch_size(batch: Any) -> int:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mediakit.errors import require
+from mediakit.threads import one_thread
 
 if TYPE_CHECKING:
     from mediakit.base import BaseDataModule, BaseModule
@@ -37,12 +38,12 @@ def quiet_thread(progress: bool) -> Iterator[None]:
     Args:
         progress: Whether to let progress pass, on stderr.
     """
-    threads, log = torch.get_num_threads(), logging.getLogger("pytorch_lightning")
+    log = logging.getLogger("pytorch_lightning")
     level = log.level
-    torch.set_num_threads(1)
     log.setLevel(logging.ERROR)
     try:
         with (
+            one_thread(),
             warnings.catch_warnings(),
             redirect_stdout(io.StringIO()),
             redirect_stderr(sys.stderr if progress else io.StringIO()),
@@ -52,7 +53,6 @@ def quiet_thread(progress: bool) -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-        torch.set_num_threads(threads)
 
 
 def fit_to_bytes(

@@ -223,3 +223,11 @@ def test_features_of_another_encoder_are_refused_and_both_are_named(tmp_path):
             use(ToyModule(), datamodule=OtherData(str(tmp_path)), ckpt_path=path)
     with pytest.raises(MediakitError, match=both):  # nor does training go on with them
         trainer.fit(loaded, datamodule=OtherData(str(tmp_path)))
+
+
+def test_the_learning_rate_rises_and_falls_along_a_cosine():
+    from mediakit.base import warm_cosine
+
+    assert [warm_cosine(step, 14, 4) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    falling = [warm_cosine(4 + step, 14, 4) for step in (0, 5, 10)]
+    assert falling == pytest.approx([1.0, 0.5, 0.0])

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from mediakit.quiet import quiet_native_code
 
 
@@ -23,11 +25,8 @@ def test_python_is_heard_and_native_code_is_not(capfd):
 
 def test_all_is_put_back_after_an_error(capfd):
     stream = sys.stderr
-    try:
-        with quiet_native_code():
-            raise RuntimeError
-    except RuntimeError:
-        pass
+    with pytest.raises(RuntimeError, match="inside"), quiet_native_code():
+        raise RuntimeError("inside")
     assert sys.stderr is stream
     os.write(2, b"native\n")
     assert capfd.readouterr().err == "native\n"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from mediakit.colorize.painting import lightness_of, network_size, paint, resize
 from mediakit.colorize.result import SCHEMA, Guided, notice
 from mediakit.colorize.sound import WINDOW
 from mediakit.summary import GRAY_COLORFULNESS, PictureSummary, colorfulness
+from mediakit.threads import one_thread
 
 STILLS = 4
 """Most pictures of a film that are coloured."""
@@ -120,7 +120,7 @@ def color_key_frames(
     frames = pictures.key_frames
     count = min(STILLS, len(frames))
     frames = tuple(frames[int((n + 0.5) * len(frames) / count)] for n in range(count))
-    with _one_thread(), evaluation(module.network):
+    with one_thread(), evaluation(module.network):
         spans = _around([frame.time for frame in frames], pictures)
         hints = shot_guides(module.network, path, spans)
         stills = [_color(module, *frame, hint) for frame, hint in zip(frames, hints, strict=True)]
@@ -177,14 +177,3 @@ def _notes(hints: Sequence[Guide]) -> tuple[str, ...]:
     if states == {"silent"}:
         return ("The sound is silent: colours were guessed from the pictures alone.",)
     return tuple(dict.fromkeys(hint.note for hint in hints if hint.note))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread adds in one order: the same file gives the same bytes on a machine with other cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import zlib
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mediakit.base import BaseModule, Split
+from mediakit.base import BaseModule, Split, warm_cosine
 from mediakit.colorize.augment import age_film, vary_sound
 from mediakit.colorize.color import rgb_to_lab
 from mediakit.colorize.losses import alignment_loss, color_loss, pick, relevance_loss
@@ -351,13 +350,7 @@ class ColorizeModule(BaseModule):
             return optimizer
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         warm = max(1, round(_WARM_UP * steps))
-
-        def share(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            return 0.5 + 0.5 * math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps, warm))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

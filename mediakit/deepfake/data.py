@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -38,6 +37,7 @@ from mediakit.deepfake.signals import (
 from mediakit.errors import MediakitError, require
 from mediakit.io import probe, scan_packets
 from mediakit.quiet import quiet_native_code
+from mediakit.threads import one_thread
 
 _SHORTEST = 1.0  # seconds of face that a window needs
 
@@ -138,17 +138,6 @@ def view(items: Sequence[TrackItem], number: int, fake: bool, generator: torch.G
 @lru_cache(maxsize=256)
 def _face(item: TrackItem) -> Motion:
     return split_motion(item.points)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Signals of one face are small: more threads gain little, and where cores are busy they wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class DeepfakeDataModule(BaseDataModule):
@@ -294,13 +283,13 @@ class DeepfakeDataModule(BaseDataModule):
             items.append(TrackItem(number, index, record.label, points, starts, quality, fps))
         return items
 
-    @_one_thread()
+    @one_thread()
     def plain_windows(self) -> tuple[Signals, Tensor]:
         """Training windows as they are, ``(W, T, ...)``, and their labels ``(W,)``: what inputs are measured by."""
         ready = _windows(self.tracks("train"), self.window)
         return ready.signals, ready.columns["label"]
 
-    @_one_thread()
+    @one_thread()
     def dataset(self, split: Split) -> Dataset:
         """Windows of a split."""
         items = self.tracks(split)

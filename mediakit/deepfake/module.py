@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from mediakit.base import BaseModule, Split
+from mediakit.base import BaseModule, Split, warm_cosine
 from mediakit.deepfake.evidence import calibrate, fit_calibration
 from mediakit.deepfake.losses import Objective, deepfake_loss
 from mediakit.deepfake.lrnet import LRNet
@@ -258,13 +258,7 @@ class DeepfakeModule(BaseModule):
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
         warm = max(1, min(_WARM_UP * steps // max(self.trainer.max_epochs or 1, 1), steps // 2))
-
-        def share(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            return 0.5 + 0.5 * math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1.0))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps, warm))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

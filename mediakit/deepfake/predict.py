@@ -25,6 +25,7 @@ from mediakit.encoders import weight_hash
 from mediakit.encoders.face import SIGNALS
 from mediakit.io import MediaInfo, PacketScan, check_readable, probe, scan_packets, sha256
 from mediakit.motion import EXPRESSION_NAMES
+from mediakit.threads import one_thread
 from mediakit.tracks import FaceTrack, FaceTracks
 
 PIECE = 60.0
@@ -166,14 +167,12 @@ def _size(module: DeepfakeDetector) -> int:
 @contextmanager
 def _quiet(module: DeepfakeDetector) -> Iterator[None]:
     """Evaluation without gradients, on one thread: networks this small lose time on more. All is undone afterwards."""
-    training, threads = module.network.training, torch.get_num_threads()
+    training = module.network.training
     module.network.eval()
-    torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             yield
     finally:
-        torch.set_num_threads(threads)
         module.network.train(training)
 
 

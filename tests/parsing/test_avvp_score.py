@@ -84,8 +84,9 @@ def score_share(_, rank, folder):
 def test_two_processes_give_what_one_gives(tmp_path):
     other = spawn(score_share, (1, str(tmp_path)), nprocs=1, join=False)
     score_share(None, 0, str(tmp_path))
-    while not other.join():
+    while not other.join():  # raises what the other process raised
         pass
+    assert [process.exitcode for process in other.processes] == [0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
