@@ -219,11 +219,12 @@ class BaseDataModule(LightningDataModule):
             if split not in self._datasets:
                 self._datasets[split] = self.dataset(split)
 
-    def _loader(self, split: Split) -> DataLoader:
+    def _loader(self, split: Split, drop_last: bool = False) -> DataLoader:
         return DataLoader(
             self._datasets[split],
             batch_size=self.batch_size,
             shuffle=split == "train",
+            drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

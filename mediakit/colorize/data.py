@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from torch.utils.data import DataLoader
+
 from mediakit.base import BaseDataModule, Split
 from mediakit.colorize.clips.cache import CachedClip, CachedFile, ClipCache, Wanted, digest_files, fill_cache
 from mediakit.colorize.clips.dataset import ClipDataset, ClipItem
@@ -151,6 +153,11 @@ class ColorizeDataModule(BaseDataModule):
         """Names of the groups of all splits, sorted; the labels where there are none."""
         self.records()
         return tuple(self._groups)
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled training batches; a last one of a single clip, which has no statistics for BatchNorm, is left out."""
+        count = len(self._datasets["train"])  # type: ignore[arg-type]
+        return self._loader("train", drop_last=count > self.batch_size and count % self.batch_size == 1)
 
     def dataset(self, split: Split) -> ClipDataset:
         """Decodes the clips of a split, or finds them in the cache.

@@ -152,7 +152,9 @@ def settle(out: Path, plan: Plan, records: Sequence[ClipRecord], digest: Callabl
         "films": len(clips),
         "content": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
     }
-    advice = "Name another folder for the run, or give --overwrite (overwrite=True) to train anew."
+    advice = (
+        "Name another folder, or remove this one; `mediakit train-colorizer --overwrite` (overwrite=True) does that."
+    )
     file = out / _SETTINGS
     if not file.exists():
         if foreign := [name for name in (COLORIZER, *_artefacts(out)) if (out / name).exists()]:

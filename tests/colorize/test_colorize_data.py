@@ -216,3 +216,13 @@ def test_all_clips_useless_is_one_clear_error(tmp_path):
 def test_bad_arguments(options, problem):
     with pytest.raises(MediakitError, match=problem):
         ColorizeDataModule("x", **options)
+
+
+def test_a_last_batch_of_one_clip_is_not_trained_on(data):
+    count = len(data._datasets["train"])
+    assert count > 2
+    for size, batches in ((count, [count]), (count - 1, [count - 1]), (1, [1] * count)):
+        data.batch_size = size
+        assert [len(batch["id"]) for batch in data.train_dataloader()] == batches
+    data.batch_size = count - 1
+    assert [len(batch["id"]) for batch in data._loader("val")] == [len(data._datasets["val"])]
