@@ -155,7 +155,7 @@ class ColorizeDataModule(BaseDataModule):
         return tuple(self._groups)
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled training batches; a last one of a single clip, which has no statistics for BatchNorm, is left out."""
+        """Shuffled training batches; a last one of a single clip is left out: BatchNorm has no statistics of one."""
         count = len(self._datasets["train"])  # type: ignore[arg-type]
         return self._loader("train", drop_last=count > self.batch_size and count % self.batch_size == 1)
 
